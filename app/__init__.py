@@ -1,0 +1,1 @@
+"""The Glassbox program: window, command line and the worker between them and `models`."""

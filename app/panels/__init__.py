@@ -1,0 +1,1 @@
+"""Panels: one folder a family, one file a system; each is loaded on its first show (`app.registry`)."""

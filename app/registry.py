@@ -1,0 +1,31 @@
+"""The panels of the program: one row each. A panel's module is imported when it is first shown."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PanelSpec:
+    """A panel: where it stands in the side bar, and the class to load as "module:Class"."""
+
+    id: str
+    title: str
+    family: str
+    icon: str
+    target: str
+    tip: str = ""
+
+    def load(self) -> type:
+        """Import the module and return the class."""
+        module, name = self.target.split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+PANELS: tuple[PanelSpec, ...] = (
+    PanelSpec(
+        "image", "Image", "Diffusion", "image", "app.panels.image.panel:ImagePanel",
+        "Prompt, edge map and pose: watch a picture form step by step",
+    ),
+)  # fmt: skip

@@ -1,0 +1,167 @@
+"""Runners of the training jobs: fill the bank, train, report, install."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from app import paths
+from app.jobs.training import TrainClip, TrainControl, Training, TrainJudge, TrainUnet, TrainVae
+from app.protocol.errors import UserError
+from app.protocol.events import Event, Progress, Record, Step
+from app.protocol.payloads import Curve, Result
+from app.worker.context import Ctx
+from models import catalog, checkpoint
+from models.diffusion import training as diffusion
+from models.diffusion.controlnet import ControlNet
+from models.diffusion.schedule import NoiseSchedule
+from models.fitting import Average, FitConfig
+from models.multimodal import clip_training
+from models.playworld.bank import SceneBank
+from models.steps import TrainStep
+from models.vision import training as vision
+
+REPORT_MS = 200  # between two records of a training run
+PREDICTION = "v"
+
+Run = Generator[Event, None, Result]
+
+
+def train_vae(job: TrainVae, ctx: Ctx) -> Run:
+    """Train the autoencoder; the facts name the latents' `scaling_factor`."""
+    bank = yield from scene_bank(job)
+    vae = start_model("playworld/vae", job, ctx, warm=job.decoder_only)
+    average = Average(vae, job.ema)
+    steps = diffusion.train_vae(vae, bank, job.batch_size, fit_config(job, ctx, "vae"), average, job.decoder_only)
+    result = yield from follow(job, ctx, steps, "playworld/vae", average)
+    vae.load_state_dict(average.state)
+    result.facts["scaling_factor"] = diffusion.latent_scale(vae, bank)
+    return result
+
+
+def train_clip(job: TrainClip, ctx: Ctx) -> Run:
+    """Train both towers."""
+    bank = yield from scene_bank(job)
+    clip = start_model("playworld/clip", job, ctx)
+    average = Average(clip, job.ema)
+    steps = clip_training.train_clip(clip, bank, job.batch_size, fit_config(job, ctx, "clip"), average)
+    return (yield from follow(job, ctx, steps, "playworld/clip", average))
+
+
+def train_unet(job: TrainUnet, ctx: Ctx) -> Run:
+    """Train the UNet beside the frozen autoencoder and text tower."""
+    bank = yield from scene_bank(job)
+    with ctx.zoo.use("playworld/vae") as vae, ctx.zoo.use("playworld/clip") as clip:
+        latents = yield from latent_bank(job, bank, vae)
+        unet = start_model("playworld/unet", job, ctx)
+        average = Average(unet, job.ema)
+        steps = diffusion.train_unet(
+            unet, latents, clip.text, NoiseSchedule.scaled_linear(), job.batch_size, fit_config(job, ctx, "unet"), average
+        )
+        return (yield from follow(job, ctx, steps, "playworld/unet", average))
+
+
+def train_control(job: TrainControl, ctx: Ctx) -> Run:
+    """Train one ControlNet, begun as a copy of the UNet's encoder."""
+    bank = yield from scene_bank(job)
+    key = f"playworld/control-{job.kind}"
+    with ExitStack() as stack:
+        vae, clip, unet = (stack.enter_context(ctx.zoo.use(f"playworld/{name}")) for name in ("vae", "clip", "unet"))
+        latents = yield from latent_bank(job, bank, vae)
+        torch.manual_seed(job.seed)
+        net = ControlNet.from_unet(unet, catalog.spec(key).build().config.hint_channels).to(ctx.device).requires_grad_(True).train()
+        average = Average(net, job.ema)
+        config = fit_config(job, ctx, f"control-{job.kind}")
+        steps = diffusion.train_controlnet(
+            net, unet, job.kind, latents, clip.text, NoiseSchedule.scaled_linear(), job.batch_size, config, average
+        )
+        return (yield from follow(job, ctx, steps, key, average))
+
+
+def train_judge(job: TrainJudge, ctx: Ctx) -> Run:
+    """Train the fact classifier or the joint regressor on renders."""
+    bank = yield from scene_bank(job)
+    key = f"playworld/{job.kind}"
+    net = start_model(key, job, ctx)
+    average = Average(net, job.ema)
+    train = vision.train_facts if job.kind == "facts" else vision.train_joints
+    steps = train(net, bank, job.batch_size, fit_config(job, ctx, job.kind), average)
+    return (yield from follow(job, ctx, steps, key, average))
+
+
+def work_folder(job: Training) -> Path:
+    return Path(job.folder) if job.folder else paths.data_dir() / "training"
+
+
+def fit_config(job: Training, ctx: Ctx, name: str) -> FitConfig:
+    return FitConfig(steps=job.steps, lr=job.lr, ema=job.ema, seed=job.seed, bf16=job.bf16, folder=work_folder(job) / name)
+
+
+def start_model(key: str, job: Training, ctx: Ctx, warm: bool = False) -> nn.Module:
+    """A freshly initialised model, or (`warm`) the installed one, ready to be trained in fp32."""
+    torch.manual_seed(job.seed)
+    model = catalog.load(key) if warm else catalog.spec(key).build()
+    return model.to(ctx.device, torch.float32).requires_grad_(True).train()
+
+
+def scene_bank(job: Training) -> Generator[Event, None, SceneBank]:
+    bank = SceneBank(work_folder(job) / "bank", count=job.scenes)
+    for done, total in bank.fill():
+        yield Progress(done=done, total=total, unit="scenes", note="drawing scenes")
+    return bank
+
+
+def latent_bank(job: Training, bank: SceneBank, vae: nn.Module) -> Generator[Event, None, diffusion.LatentBank]:
+    latents = diffusion.LatentBank(bank, vae, work_folder(job))
+    for done, total in latents.fill():
+        yield Progress(done=done, total=total, unit="pictures", note="encoding scenes")
+    return latents
+
+
+def follow(job: Training, ctx: Ctx, steps: Iterator[TrainStep], key: str, average: Average) -> Run:
+    """Report a training run now and then, and install its averaged weights at the end if asked."""
+    history: list[TrainStep] = []
+    begun, fresh = time.perf_counter(), []
+    for step in steps:
+        fresh.append(step)
+        if ctx.every(REPORT_MS) or step.step == step.total:
+            history += fresh
+            yield Record(channel="train", payload=[{"step": s.step, "loss": s.loss, **s.metrics} for s in fresh])
+            fresh = []
+            yield Progress(done=step.step, total=step.total, unit="updates", note=f"loss {step.loss:.4f}")
+        yield Step(index=step.step, total=step.total)
+    if job.install:
+        save(key, average)
+    return report(job, history, time.perf_counter() - begun)
+
+
+def save(key: str, average: Average) -> None:
+    try:
+        checkpoint.save_sharded(average.state, catalog.spec(key).path)
+    except OSError as error:
+        raise UserError(
+            f"The weights could not be written: {error.strerror}.", hint="The checkpoint is kept; free some space and start again."
+        ) from error
+
+
+def report(job: Training, history: list[TrainStep], seconds: float) -> Result:
+    """Last means and the loss curve."""
+    if not history:
+        return Result(files={}, facts={"seconds": seconds, "note": "The checkpoint already holds all these steps."})
+    tail = history[-max(1, len(history) // 20) :]
+    means = {name: float(np.mean([s.metrics[name] for s in tail])) for name in tail[-1].metrics if name != "lr"}
+    curve = Curve(
+        x=np.array([s.step for s in history]),
+        y=np.array([s.loss for s in history]),
+        x_label="update",
+        y_label="loss",
+        label="training loss",
+    )
+    facts = {"seconds": seconds, "updates": len(history), "loss": float(np.mean([s.loss for s in tail])), **means}
+    return Result(files={"loss.csv": curve}, facts=facts)

@@ -1,0 +1,122 @@
+"""`python main.py screenshot DIR`: drive every panel on the built-in models and save one PNG a scene and theme.
+
+A panel's ``screenshot_scenes()`` gives pairs of a name and a callable, called with the panel.  The callable may be a
+generator that yields what to wait for: nothing (a moment), a number (so many seconds), or a run (until it ends or
+stands still).  Each scene runs once and is pictured in both themes.  Works without a display, and leaves the person's
+settings and gallery alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.protocol.errors import UserError
+
+SIZE = (1280, 800)
+MOMENT_S = 0.15
+RUN_WITHIN_S = 300.0
+_END = ("parked", "done", "cancelled", "failed")
+
+
+def main(words: Sequence[str]) -> int:
+    """The command's words, ``DIR [--scale 2]``: save the pictures into DIR; returns the exit code."""
+    folder, scale = parse(words)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["QT_SCALE_FACTOR"] = str(scale)
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    with tempfile.TemporaryDirectory(prefix="glassbox-screenshots-") as home:
+        before = os.environ.get("GLASSBOX_HOME")
+        os.environ["GLASSBOX_HOME"] = home
+        try:
+            return _picture_all(folder)
+        finally:
+            if before is None:
+                del os.environ["GLASSBOX_HOME"]
+            else:
+                os.environ["GLASSBOX_HOME"] = before
+
+
+def parse(words: Sequence[str]) -> tuple[Path, float]:
+    """Folder and scale from the words of the command; ``UserError`` if they make no sense."""
+    usage = "For instance: python main.py screenshot docs/screenshots --scale 2"
+    match list(words):
+        case [folder] if not folder.startswith("-"):
+            return Path(folder), 1.0
+        case [folder, "--scale", scale] if not folder.startswith("-") and scale in ("1", "1.5", "2", "3"):
+            return Path(folder), float(scale)
+    raise UserError("The command screenshot needs one folder, and perhaps --scale 1, 1.5, 2 or 3.", hint=usage)
+
+
+def _picture_all(folder: Path) -> int:
+    from PySide6.QtWidgets import QApplication
+
+    from app import theme
+    from app.engine import Engine
+    from app.main_window import MainWindow
+    from app.registry import PANELS
+    from app.settings import Settings
+
+    app = QApplication.instance() or QApplication(["glassbox"])
+    theme.set_reduced_motion(True)
+    theme.apply("light")
+    hard: list[int] = []
+    window = MainWindow(Engine(), PANELS, Settings(), leave=hard.append)
+    window.resize(*SIZE)
+    window.show()
+    try:
+        for spec in PANELS:
+            window.show_panel(spec.id)
+            panel = window.current_panel()
+            if panel is None:
+                raise UserError(f"The panel {spec.title} cannot be shown.", hint=window.banner.text())
+            for scene, prepare in panel.screenshot_scenes():
+                play(prepare(panel), app.processEvents)
+                _save_both(window, folder, "-".join(part for part in (spec.id, scene) if part), app.processEvents)
+    finally:
+        window.close()
+    return 1 if hard else 0
+
+
+def play(scene: Any, process_events: Callable[[], Any]) -> None:
+    """Run a scene (a generator, or what a plain function returned) to its end."""
+    if not hasattr(scene, "__next__"):
+        wait(None, process_events)
+        return
+    for wanted in scene:
+        wait(wanted, process_events)
+
+
+def wait(wanted: Any, process_events: Callable[[], Any]) -> None:
+    """Let Qt run for a moment, for a number of seconds, or until a run has ended or stands still."""
+    if hasattr(wanted, "state"):
+        end = time.monotonic() + RUN_WITHIN_S
+        while wanted.state not in _END and time.monotonic() < end:
+            process_events()
+            time.sleep(0.005)
+        if wanted.state not in _END:
+            raise UserError(f"A run did not end within {RUN_WITHIN_S:.0f} s.", hint="Is the machine busy?")
+        wanted = None
+    end = time.monotonic() + (MOMENT_S if wanted is None else float(wanted))
+    while time.monotonic() < end:
+        process_events()
+        time.sleep(0.005)
+
+
+def _save_both(window: Any, folder: Path, name: str, process_events: Callable[[], Any]) -> None:
+    from app import theme
+
+    for choice in ("light", "dark"):
+        theme.apply(choice)
+        wait(None, process_events)
+        path = folder / f"{name}-{choice}.png"
+        if not window.grab().save(str(path)):
+            raise UserError(f"{path} could not be written.", hint="Is there room, and may you write there?")
+        print(path)
+    theme.apply("light")

@@ -1,0 +1,1 @@
+"""Reusable views: they know payloads and Qt, never jobs, models or torch."""

@@ -1,0 +1,314 @@
+"""Curves with named axes: a cursor to drag, shaded windows, a crosshair that reads values, export by context menu.
+
+Wheel zooms, drag pans, double-click shows everything again.  A curve that grows is cut to a bounded number of points
+by thinning its older half.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
+from PySide6.QtGui import QAction, QGuiApplication
+from PySide6.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
+
+from app import theme
+from app.protocol.payloads import Curve
+
+MOST_POINTS = 5000
+_REGION_ALPHA = 40
+
+
+class CurveView(QWidget):
+    """One plot; curves are told apart by a key."""
+
+    cursor_moved = Signal(float)
+    save_requested = Signal(str, object)
+
+    def __init__(
+        self, parent: QWidget | None = None, *, x_label: str = "", y_label: str = "", x_unit: str = "", y_unit: str = ""
+    ) -> None:
+        super().__init__(parent)
+        theme.configure_plots()
+        self._curves: dict[str, Curve] = {}
+        self._looks: dict[str, tuple[int, bool]] = {}
+        self._items: dict[str, pg.PlotDataItem] = {}
+        self._regions: list[tuple[float, float, str, int]] = []
+        self._region_items: list[pg.GraphicsObject] = []
+        self._log = (False, False)
+        self._words = (_with_unit(x_label, x_unit), _with_unit(y_label, y_unit))
+        self._plot = pg.PlotWidget()
+        self._plot.setMenuEnabled(False)
+        self._plot.hideButtons()
+        self._legend = self._plot.addLegend(offset=(-8, 8))
+        self._cursor = pg.InfiniteLine(angle=90, movable=True)
+        self._cursor.hide()
+        self._cursor.sigDragged.connect(self._on_cursor_dragged)
+        self._cross = pg.InfiniteLine(angle=90)
+        self._cross.hide()
+        self._plot.addItem(self._cursor, ignoreBounds=True)
+        self._plot.addItem(self._cross, ignoreBounds=True)
+        self._readout = QLabel(self._plot, visible=False)
+        self._readout.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        self._plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        self._plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
+        self._plot.viewport().installEventFilter(self)
+        self.setMinimumSize(160, 120)
+        self._add_actions()
+        theme.notifier().changed.connect(self._restyle)
+        self._restyle()
+        self._describe()
+
+    # content ---------------------------------------------------------------------------------------------------
+
+    def set_labels(self, x: str, y: str, x_unit: str = "", y_unit: str = "") -> None:
+        """Name the axes, with units."""
+        self._words = (_with_unit(x, x_unit), _with_unit(y, y_unit))
+        self._restyle()
+        self._describe()
+
+    def set_curve(self, key: str, curve: Curve, *, colour: int | None = None, dashed: bool = False) -> None:
+        """Draw or replace a curve; ``colour`` is an index of the data set, by default the next free one."""
+        if colour is None:
+            colour = self._looks[key][0] if key in self._looks else len(self._looks)
+        self._curves[key] = curve
+        self._looks[key] = (colour, dashed)
+        if self._words == ("", "") and (curve.x_label or curve.y_label):
+            self.set_labels(curve.x_label, curve.y_label)
+        if key not in self._items:
+            self._items[key] = self._plot.plot([], [], name=curve.label or key)
+        self._items[key].setData(*_finite(curve.x, curve.y))
+        self._style_curve(key)
+        self._legend.setVisible(len(self._items) > 1)
+
+    def append(self, key: str, x: float, y: float, max_points: int = MOST_POINTS) -> None:
+        """Add a point to a curve; beyond ``max_points`` the older half keeps every second point."""
+        old = self._curves.get(key)
+        xs = np.append(old.x, x) if old is not None else np.array([x])
+        ys = np.append(old.y, y) if old is not None else np.array([y])
+        if len(xs) > max_points:
+            half = len(xs) // 2
+            xs, ys = (np.concatenate([values[:half:2], values[half:]]) for values in (xs, ys))
+        label = old.label if old is not None else key
+        dashed = self._looks.get(key, (0, False))[1]
+        self.set_curve(key, Curve(xs, ys, label=label), dashed=dashed)
+
+    def remove(self, key: str) -> None:
+        """Take a curve away."""
+        item = self._items.pop(key, None)
+        if item is not None:
+            self._plot.removeItem(item)
+            del self._curves[key], self._looks[key]
+        self._legend.setVisible(len(self._items) > 1)
+
+    def clear(self) -> None:
+        """Take all curves, windows and the cursor away."""
+        for key in list(self._items):
+            self.remove(key)
+        self.set_regions([])
+        self.set_cursor(None)
+
+    def curves(self) -> dict[str, Curve]:
+        """What is drawn, by key."""
+        return dict(self._curves)
+
+    def set_cursor(self, x: float | None) -> None:
+        """Put the cursor at ``x`` (or take it away); tells nobody."""
+        self._cursor.setVisible(x is not None)
+        if x is not None:
+            self._cursor.setValue(self._to_axis(x))
+
+    def cursor_at(self) -> float | None:
+        """Where the cursor stands."""
+        return self._from_axis(self._cursor.value()) if self._cursor.isVisible() else None
+
+    def set_regions(self, regions: list[tuple[float, float, str, int]]) -> None:
+        """Shade windows on the x axis: (from, to, name, data colour index)."""
+        self._regions = list(regions)
+        for item in self._region_items:
+            self._plot.removeItem(item)
+        self._region_items = []
+        for x0, x1, name, colour in self._regions:
+            ends = (self._to_axis(x0), self._to_axis(x1))
+            brush = theme.data_colour(colour, _REGION_ALPHA)
+            band = pg.LinearRegionItem(ends, movable=False, brush=brush, pen=pg.mkPen(None))
+            band.setZValue(-10)
+            # A second cue beside the colour: windows are named where they begin, each a little lower.
+            place = 0.94 - 0.12 * len(self._region_items)
+            pg.InfLineLabel(band.lines[0], name, position=place, anchors=[(0, 0.5), (0, 0.5)], color=theme.tokens().text)
+            self._plot.addItem(band, ignoreBounds=True)
+            self._region_items.append(band)
+
+    def set_log(self, x: bool = False, y: bool = False) -> None:
+        """Logarithmic axes."""
+        cursor = self.cursor_at()
+        self._log = (x, y)
+        self._plot.setLogMode(x=x, y=y)
+        self._log_action.setChecked(y)
+        self.set_regions(self._regions)
+        self.set_cursor(cursor)
+
+    @Slot()
+    def reset_view(self) -> None:
+        """Show everything again."""
+        self._plot.getPlotItem().enableAutoRange()
+
+    def csv(self) -> str:
+        """The curves as text: key, x, y."""
+        rows = ["curve,x,y"]
+        for key, curve in self._curves.items():
+            rows += [f"{key},{x:.9g},{y:.9g}" for x, y in zip(curve.x, curve.y, strict=True)]
+        return "\n".join(rows) + "\n"
+
+    # looks -----------------------------------------------------------------------------------------------------
+
+    @Slot()
+    def _restyle(self) -> None:
+        tokens = theme.tokens()
+        self._plot.setBackground(tokens.surface)
+        for side, words in zip(("bottom", "left"), self._words, strict=True):
+            axis = self._plot.getAxis(side)
+            axis.setPen(pg.mkPen(tokens.line))
+            axis.setTextPen(pg.mkPen(tokens.muted))
+            axis.setStyle(tickFont=theme.font(theme.LEAST), tickLength=-4, maxTickLevel=0)
+            axis.setLabel(words, color=tokens.muted, **{"font-size": f"{theme.SMALL}px"})
+            axis.enableAutoSIPrefix(False)
+        self._plot.showGrid(x=True, y=True, alpha=0.12)
+        self._cursor.setPen(pg.mkPen(tokens.accent, width=2))
+        self._cursor.setHoverPen(pg.mkPen(tokens.accent, width=4))
+        self._cross.setPen(pg.mkPen(tokens.muted, style=Qt.PenStyle.DotLine))
+        self._legend.setLabelTextColor(tokens.text)
+        self._readout.setStyleSheet(
+            f"background: {tokens.raised}; color: {tokens.text}; padding: 2px 6px; border-radius: 4px;"
+            f"font-size: {theme.LEAST}px;"
+        )
+        for key in self._items:
+            self._style_curve(key)
+        self.set_regions(self._regions)
+
+    def _style_curve(self, key: str) -> None:
+        colour, dashed = self._looks[key]
+        style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
+        ink = theme.data_colour(colour)
+        item, points = self._items[key], len(self._curves[key].x)
+        item.setPen(pg.mkPen(ink, width=2, style=style))
+        item.setSymbol("o" if points <= 60 else None)
+        item.setSymbolSize(5)
+        item.setSymbolBrush(ink)
+        item.setSymbolPen(None)
+
+    def _describe(self) -> None:
+        x, y = self._words
+        self.setAccessibleName(f"Plot of {y} over {x}" if y else "Plot")
+        self._plot.setToolTip("Wheel zooms, drag moves, double-click shows everything, right click saves.")
+
+    def _to_axis(self, x: float) -> float:
+        return float(np.log10(max(x, 1e-12))) if self._log[0] else float(x)
+
+    def _from_axis(self, x: float) -> float:
+        return float(10**x) if self._log[0] else float(x)
+
+    # mouse -----------------------------------------------------------------------------------------------------
+
+    def eventFilter(self, watched, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.MouseButtonDblClick:
+            self.reset_view()
+            return True
+        if event.type() == QEvent.Type.Leave:
+            self._cross.hide()
+            self._readout.hide()
+        return super().eventFilter(watched, event)
+
+    @Slot()
+    def _on_cursor_dragged(self) -> None:
+        self.cursor_moved.emit(self._from_axis(self._cursor.value()))
+
+    @Slot(object)
+    def _on_mouse_clicked(self, event) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self._cursor.isVisible() and not event.double():
+            at = self._plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()
+            self._cursor.setValue(at)
+            self.cursor_moved.emit(self._from_axis(at))
+
+    @Slot(object)
+    def _on_mouse_moved(self, position: QPointF) -> None:
+        box = self._plot.getPlotItem().vb
+        inside = bool(self._curves) and box.sceneBoundingRect().contains(position)
+        self._cross.setVisible(inside)
+        self._readout.setVisible(inside)
+        if inside:
+            at = self._nearest_x(self._from_axis(box.mapSceneToView(position).x()))
+            self._cross.setValue(self._to_axis(at))
+            self._readout.setText(self.readout(at))
+            self._readout.adjustSize()
+            self._readout.move(int(box.sceneBoundingRect().left()) + 8, 6)
+
+    def _nearest_x(self, x: float) -> float:
+        every = np.concatenate([curve.x for curve in self._curves.values()])
+        return float(every[np.argmin(np.abs(every - x))]) if len(every) else x
+
+    def readout(self, x: float) -> str:
+        """The values of all curves at ``x`` (the nearest point of each), in words."""
+        parts = [f"{self._words[0] or 'x'} {x:.5g}"]
+        for key, curve in self._curves.items():
+            if len(curve.x):
+                y = curve.y[np.argmin(np.abs(curve.x - x))]
+                name = (self._words[1] or key) if len(self._curves) == 1 else (curve.label or key)
+                parts.append(f"{name} {y:.4g}")
+        return "   ".join(parts)
+
+    # menu ------------------------------------------------------------------------------------------------------
+
+    def _add_actions(self) -> None:
+        for text, slot in (
+            ("Show everything", self.reset_view),
+            ("Copy picture", self._on_copy),
+            ("Copy numbers (CSV)", self._on_copy_numbers),
+            ("Save picture …", self._on_save_picture),
+            ("Save numbers (CSV) …", self._on_save_numbers),
+        ):
+            action = QAction(text, self)
+            action.triggered.connect(slot)
+            self.addAction(action)
+        self._log_action = QAction("Logarithmic y axis", self, checkable=True)
+        self._log_action.triggered.connect(self._on_log)
+        self.addAction(self._log_action)
+
+    def contextMenuEvent(self, event) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addActions(self.actions())
+        menu.popup(event.globalPos())
+
+    @Slot(bool)
+    def _on_log(self, on: bool) -> None:
+        self.set_log(self._log[0], on)
+
+    @Slot()
+    def _on_copy(self) -> None:
+        QGuiApplication.clipboard().setPixmap(self._plot.grab())
+
+    @Slot()
+    def _on_copy_numbers(self) -> None:
+        QGuiApplication.clipboard().setText(self.csv())
+
+    @Slot()
+    def _on_save_picture(self) -> None:
+        self.save_requested.emit("png", self._plot.grab().toImage())
+
+    @Slot()
+    def _on_save_numbers(self) -> None:
+        self.save_requested.emit("csv", self.csv())
+
+
+def _with_unit(label: str, unit: str) -> str:
+    return f"{label} ({unit})" if unit else label
+
+
+def _finite(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out points that cannot be drawn."""
+    good = np.isfinite(x) & np.isfinite(y)
+    return x[good], y[good]

@@ -1,0 +1,92 @@
+"""Answers "what am I looking at?": a name, numbers, the equation of this step, two sentences, the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+Row = tuple[str, str] | tuple[str, str, str]
+
+
+class Inspector(QScrollArea):
+    """Text only; changing numbers reuse their labels, so it may be updated at every step."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName("Inspector")
+        inside = QWidget()
+        self.setWidget(inside)
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(12, 12, 12, 12)
+        column.setSpacing(8)
+        self._name = _label("title")
+        self._rows = QFormLayout()
+        self._rows.setHorizontalSpacing(12)
+        self._rows.setVerticalSpacing(4)
+        self._values: dict[str, QLabel] = {}
+        self._box = QFrame()
+        self._box.setProperty("role", "raised")
+        self._equation = _label("")
+        QVBoxLayout(self._box).addWidget(self._equation)
+        self._box.layout().setContentsMargins(8, 8, 8, 8)
+        self._explanation = _label("muted")
+        self._reference = _label("small")
+        column.addWidget(self._name)
+        column.addLayout(self._rows)
+        for widget in (self._box, self._explanation, self._reference):
+            column.addWidget(widget)
+        column.addStretch(1)
+        self.clear("Select something to see what it is, in numbers and words.")
+
+    def set_content(
+        self, name: str, rows: Sequence[Row] = (), equation: str = "", explanation: str = "", reference: str = ""
+    ) -> None:
+        """Show a thing: ``rows`` are (label, value) or (label, value, tooltip)."""
+        self._show(self._name, name)
+        self._show_rows(rows)
+        self._show(self._equation, equation)
+        self._box.setVisible(bool(equation))
+        self._show(self._explanation, explanation)
+        self._show(self._reference, reference)
+
+    def clear(self, text: str = "") -> None:
+        """Show nothing but a line that says what would stand here."""
+        self.set_content("", explanation=text)
+
+    def text(self) -> str:
+        """All words on show, line by line."""
+        rows = [f"{label}: {value.text()}" for label, value in self._values.items()]
+        parts = (self._name.text(), *rows, self._equation.text(), self._explanation.text(), self._reference.text())
+        return "\n".join(part for part in parts if part)
+
+    def _show_rows(self, rows: Sequence[Row]) -> None:
+        if [row[0] for row in rows] != list(self._values):
+            while self._rows.rowCount():
+                self._rows.removeRow(0)
+            self._values = {}
+            for row in rows:
+                self._values[row[0]] = _label("")
+                caption = _label("muted")
+                caption.setText(row[0])
+                self._rows.addRow(caption, self._values[row[0]])
+        for row in rows:
+            self._values[row[0]].setText(row[1])
+            self._values[row[0]].setToolTip(row[2] if len(row) > 2 else "")
+
+    @staticmethod
+    def _show(label: QLabel, text: str) -> None:
+        label.setText(text)
+        label.setVisible(bool(text))
+
+
+def _label(role: str) -> QLabel:
+    label = QLabel()
+    label.setProperty("role", role)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

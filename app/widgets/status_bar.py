@@ -1,0 +1,79 @@
+"""The bottom line of the window: what the worker does, its queue, device, precision, threads, memory, and a cancel."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from app.protocol.status import WorkerStatus
+from app.widgets.icons import IconLabel, icon
+
+_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+class StatusBar(QFrame):
+    """Shows a ``WorkerStatus``; the cancel button can be pressed only while something runs."""
+
+    cancel_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("StatusBar")
+        self.setAccessibleName("Status")
+        self._lamp = IconLabel("clock", "pending")
+        self._parts = {
+            "state": QLabel(toolTip="What the worker does now"),
+            "queue": QLabel(toolTip="Runs that wait, and runs that stand still and hold memory"),
+            "device": QLabel(toolTip="Where it computes, in which number format, with how many threads"),
+            "memory": QLabel(toolTip="Memory in use"),
+        }
+        self.cancel = QPushButton("Cancel", toolTip="End every run (Esc ends the one of this panel)")
+        self.cancel.setIcon(icon("stop"))
+        self.cancel.clicked.connect(self.cancel_requested)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 2, 8, 2)
+        row.setSpacing(8)
+        row.addWidget(self._lamp)
+        for name, label in self._parts.items():
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setAccessibleName(name.capitalize())
+            if name != "state":
+                row.addWidget(_divider())
+            row.addWidget(label, 1 if name == "state" else 0)
+        row.addWidget(self.cancel)
+        self.set_status(WorkerStatus())
+
+    def set_status(self, status: WorkerStatus) -> None:
+        """Show a snapshot of the worker."""
+        running = status.run_id != 0 or status.queue > 0 or bool(status.parked)
+        parked_only = bool(status.parked) and status.run_id in (0, *status.parked)
+        name, role = ("pause", "warn") if parked_only else ("play", "ok") if running else ("clock", "pending")
+        self._lamp.show_icon("ok" if status.idle and not running else name, role)
+        self._parts["state"].setText(f"Worker: {status.state}")
+        parked = f", {len(status.parked)} paused" if status.parked else ""
+        self._parts["queue"].setText(f"queue {status.queue}{parked}")
+        threads = f", {status.threads} thread{'s' if status.threads != 1 else ''}" if status.threads else ""
+        device = f"{status.device} {status.dtype}".strip()
+        self._parts["device"].setText(f"{device}{threads}" if device else "no device yet")
+        self._parts["memory"].setText(f"{size_text(status.memory_bytes)} {status.memory_kind}")
+        models = ", ".join(status.models) or "none"
+        self._parts["memory"].setToolTip(f"Memory in use. Models in memory: {models}")
+        self.cancel.setEnabled(running)
+
+    def text(self) -> str:
+        """The whole line."""
+        return " | ".join(label.text() for label in self._parts.values())
+
+
+def size_text(size: int) -> str:
+    """Bytes for people: 1288490188 -> "1.2 GB"."""
+    for unit, name in _UNITS:
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} B"
+
+
+def _divider() -> QFrame:
+    line = QFrame()
+    line.setProperty("role", "vline")
+    return line

@@ -1,0 +1,1 @@
+"""Diffusion models: the Stable Diffusion networks, noise schedules, samplers and guidance."""

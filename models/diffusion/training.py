@@ -1,0 +1,247 @@
+"""Training of the built-in Stable Diffusion: autoencoder, UNet and ControlNets, each a generator of `TrainStep`.
+
+Autoencoder: L1 + squared error + L1 of the gradients + a small KL to N(0, I) (arXiv 2112.10752, section 3.1, without the GAN).
+UNet: `||v - v_theta(sqrt(ab_t) z + sqrt(1-ab_t) eps, t, c)||^2` with `v = sqrt(ab) eps - sqrt(1-ab) z` (arXiv 2202.00512), the
+caption replaced by "" in a tenth of the cases so that classifier-free guidance works (arXiv 2207.12598).
+ControlNet: the same loss, UNet frozen, half of the captions dropped (arXiv 2302.05543, section 3.3).
+Data are drawn by `models/playworld/bank.py`; the text tower is handed in. Read next: `models/fitting.py`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.diffusion.openpose import draw_pose
+from models.diffusion.schedule import NoiseSchedule
+from models.diffusion.unet import UNet
+from models.diffusion.vae import AutoencoderKL
+from models.fitting import Average, FitConfig, Loss, fit, generator_for
+from models.playworld.bank import SceneBank
+from models.playworld.caption import caption
+from models.playworld.edges import edges
+from models.playworld.render import joints
+from models.playworld.words import encode
+from models.steps import TrainStep
+
+KL_WEIGHT = 2e-4
+GRADIENT_WEIGHT = 0.5
+SQUARE_WEIGHT = 5.0
+CAPTION_DROP = 0.1
+CONTROL_CAPTION_DROP = 0.5
+
+Encode = Callable[[Tensor], Tensor]  # token ids (B, T) -> text states (B, T, D)
+
+
+def to_tensor(pictures: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 (B, H, W, 3) -> float (B, 3, H, W) in [-1, 1]."""
+    x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2)
+    return (x.float() / 127.5 - 1).contiguous()
+
+
+# Autoencoder
+
+
+def vae_loss(vae: AutoencoderKL, x: Tensor, generator: torch.Generator) -> Loss:
+    """Reconstruction and KL of pictures `x` (B, 3, H, W) in [-1, 1]."""
+    mean, logvar = vae.encode(x)
+    mean, logvar = mean.float(), logvar.float()
+    noise = torch.randn(mean.shape, generator=generator).to(mean)
+    y = vae.decode(mean + (0.5 * logvar).exp() * noise).float()
+    l1, square = F.l1_loss(y, x), F.mse_loss(y, x)
+    edge = sum(F.l1_loss(y.diff(dim=d), x.diff(dim=d)) for d in (2, 3))
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    loss = l1 + SQUARE_WEIGHT * square + GRADIENT_WEIGHT * edge + KL_WEIGHT * kl
+    psnr = 10 * torch.log10(4 / square.detach())
+    return loss, {"l1": float(l1.detach()), "psnr": float(psnr), "kl": float(kl.detach())}
+
+
+def train_vae(
+    vae: AutoencoderKL, bank: SceneBank, batch_size: int, config: FitConfig, average: Average | None = None, decoder_only: bool = False
+) -> Iterator[TrainStep]:
+    """Train the autoencoder; `decoder_only` leaves the latents as they are (for going on after a UNet learned them)."""
+    device = next(vae.parameters()).device
+    for name, parameter in vae.named_parameters():
+        parameter.requires_grad_(not (decoder_only and name.startswith(("encoder.", "to_moments."))))
+
+    whole_from = int(config.steps * (1 - config.cooldown))
+
+    def batches(step: int) -> Tensor:
+        """Random half-size windows while the rate is high; a quarter as many whole pictures while it falls."""
+        whole = step >= whole_from
+        rows = bank.rows(step, max(1, batch_size // 4) if whole else batch_size, config.seed)
+        return to_tensor(bank.images(rows) if whole else windows(bank.images(rows), config.seed, step), device)
+
+    return fit(vae, lambda x, generator: vae_loss(vae, x, generator), batches, config, average)
+
+
+def windows(pictures: np.ndarray, seed: int, step: int) -> np.ndarray:
+    """A random window of half the side from each picture: uint8 (B, H/2, W/2, 3)."""
+    rng = np.random.default_rng([seed, step])
+    side = pictures.shape[1] // 2
+    corners = rng.integers(0, side + 1, (len(pictures), 2))
+    return np.stack([picture[y : y + side, x : x + side] for picture, (y, x) in zip(pictures, corners, strict=True)])
+
+
+@torch.no_grad()
+def latent_scale(vae: AutoencoderKL, bank: SceneBank, count: int = 128) -> float:
+    """`1 / std` of the latents, SD's scaling factor (0.18215 there)."""
+    device = next(vae.parameters()).device
+    means = [vae.encode(to_tensor(bank.images(np.arange(k, k + 32)), device))[0] for k in range(0, count, 32)]
+    return 1 / float(torch.cat(means).std())
+
+
+# Latents of a bank, encoded once
+
+
+class LatentBank:
+    """Encoded moments of a scene bank, in memory and on disk as fp16: (N, 2C, h, w), mean above, log-variance below."""
+
+    def __init__(self, bank: SceneBank, vae: AutoencoderKL, folder: Path) -> None:
+        self.bank, self.vae = bank, vae
+        self.path = folder / f"latents-{bank.folder.name}-{bank.count}-{_digest(vae)}.npy"
+        self.moments: np.ndarray | None = np.load(self.path) if self.path.exists() else None
+
+    @torch.no_grad()
+    def _encode(self, rows: np.ndarray, device: torch.device) -> np.ndarray:
+        mean, logvar = self.vae.encode(to_tensor(self.bank.images(rows), device))
+        return torch.cat([mean, logvar], 1).cpu().half().numpy()
+
+    def fill(self, batch: int = 64) -> Iterator[tuple[int, int]]:
+        """Encode what is missing, yielding (done, wanted)."""
+        if self.moments is not None:
+            return
+        device = next(self.vae.parameters()).device
+        parts = []
+        for first in range(0, self.bank.count, batch):
+            parts.append(self._encode(np.arange(first, min(first + batch, self.bank.count)), device))
+            yield min(first + batch, self.bank.count), self.bank.count
+        self.moments = np.concatenate(parts)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path.with_suffix(".tmp"), "wb") as file:
+            np.save(file, self.moments)
+        self.path.with_suffix(".tmp").replace(self.path)
+
+    def sample(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Scaled latents `scaling_factor (mean + std noise)`, (B, C, h, w)."""
+        assert self.moments is not None, "fill() comes first"
+        mean, logvar = torch.from_numpy(self.moments[rows]).float().chunk(2, dim=1)
+        noise = torch.randn(mean.shape, generator=generator)
+        return self.vae.config.scaling_factor * (mean + (0.5 * logvar).exp() * noise)
+
+
+def _digest(module: nn.Module) -> str:
+    """Eight digits that change with the encoder's weights."""
+    total = sum(
+        float(p.detach().double().abs().sum()) for n, p in module.named_parameters() if not n.startswith(("decoder.", "from_latent."))
+    )
+    return f"{int(total * 1e4) % 10**8:08d}"
+
+
+# UNet and ControlNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one diffusion update sees: scaled latents, text states, and a hint for ControlNets."""
+
+    z: Tensor
+    context: Tensor
+    hint: Tensor | None = None
+
+
+def caption_ids(bank: SceneBank, rows: np.ndarray, step: int, seed: int, drop: float) -> Tensor:
+    """A fresh caption per scene as token ids (B, T); a share `drop` of them empty."""
+    rng = random.Random(f"{seed} {step}")
+    texts = [caption(bank.scene(row), rng)[0] for row in rows]
+    return torch.tensor([encode("" if rng.random() < drop else text) for text in texts])
+
+
+def diffusion_loss(
+    predict: Callable[[Tensor, Tensor, Batch], Tensor], schedule: NoiseSchedule, batch: Batch, generator: torch.Generator
+) -> Loss:
+    """Mean squared error of the velocity at a random timestep for each row."""
+    z = batch.z
+    t = torch.randint(0, len(schedule.alphas_cumprod), (len(z),), generator=generator).to(z.device)
+    noise = torch.randn(z.shape, generator=generator).to(z)
+    ab = schedule.alphas_cumprod.to(z)[t].view(-1, 1, 1, 1)
+    x = ab.sqrt() * z + (1 - ab).sqrt() * noise
+    v = ab.sqrt() * noise - (1 - ab).sqrt() * z
+    loss = F.mse_loss(predict(x.contiguous(), t, batch).float(), v)
+    return loss, {}
+
+
+def train_unet(
+    unet: UNet,
+    latents: LatentBank,
+    encode_text: Encode,
+    schedule: NoiseSchedule,
+    batch_size: int,
+    config: FitConfig,
+    average: Average | None = None,
+) -> Iterator[TrainStep]:
+    """Train the UNet on captions of the bank's scenes."""
+    device = next(unet.parameters()).device
+
+    def batches(step: int) -> Batch:
+        rows = latents.bank.rows(step, batch_size, config.seed)
+        z = latents.sample(rows, generator_for(config.seed + 1, step))
+        with torch.no_grad():
+            context = encode_text(caption_ids(latents.bank, rows, step, config.seed, CAPTION_DROP).to(device))
+        return Batch(z=z.to(device), context=context)
+
+    def predict(x: Tensor, t: Tensor, batch: Batch) -> Tensor:
+        return unet(x, t, batch.context)
+
+    return fit(unet, lambda batch, g: diffusion_loss(predict, schedule, batch, g), batches, config, average)
+
+
+def canny_hint(bank: SceneBank, rows: np.ndarray) -> np.ndarray:
+    """Canny maps of the renders: uint8 (B, H, W, 3)."""
+    return np.stack([np.repeat(edges(picture)[..., None], 3, axis=2) for picture in bank.images(rows)])
+
+
+def pose_hint(bank: SceneBank, rows: np.ndarray) -> np.ndarray:
+    """Skeletons of the people in the scenes, drawn by the reference renderer: uint8 (B, H, W, 3)."""
+    return np.stack([draw_pose(joints(bank.scene(row), bank.size), bank.size, bank.size) for row in rows])
+
+
+HINTS = {"canny": canny_hint, "pose": pose_hint}
+
+
+def train_controlnet(
+    net: nn.Module,
+    unet: UNet,
+    kind: str,
+    latents: LatentBank,
+    encode_text: Encode,
+    schedule: NoiseSchedule,
+    batch_size: int,
+    config: FitConfig,
+    average: Average | None = None,
+) -> Iterator[TrainStep]:
+    """Train a ControlNet of `kind` (canny or pose) beside the frozen UNet."""
+    device = next(net.parameters()).device
+    unet.requires_grad_(False)
+    hints = HINTS[kind]
+
+    def batches(step: int) -> Batch:
+        rows = latents.bank.rows(step, batch_size, config.seed)
+        z = latents.sample(rows, generator_for(config.seed + 1, step))
+        with torch.no_grad():
+            context = encode_text(caption_ids(latents.bank, rows, step, config.seed, CONTROL_CAPTION_DROP).to(device))
+        hint = torch.from_numpy(hints(latents.bank, rows)).permute(0, 3, 1, 2).float() / 255
+        return Batch(z=z.to(device), context=context, hint=hint.to(device).contiguous())
+
+    def predict(x: Tensor, t: Tensor, batch: Batch) -> Tensor:
+        down, middle = net(x, t, batch.context, batch.hint)
+        return unet(x, t, batch.context, down_residuals=down, mid_residual=middle)
+
+    return fit(net, lambda batch, g: diffusion_loss(predict, schedule, batch, g), batches, config, average)

@@ -1,0 +1,130 @@
+"""Training of the two judges on renders; never on pictures a model drew, and never on the held-out split.
+
+Facts: the mean cross-entropy over the questions that apply to a scene (label -1: does not apply). Joints: smooth L1 on visible
+joints plus cross-entropy on visibility. Pictures are jittered in brightness and lightly blurred and noised, so that a judge leans on
+what is drawn and not on the renderer's exact pixels. Read next: `models/evaluation/txt2img.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.fitting import Average, FitConfig, Loss, fit, generator_for
+from models.playworld.bank import SceneBank
+from models.playworld.labels import LABELS, labels
+from models.playworld.render import joints
+from models.steps import TrainStep
+from models.vision.judges import FactClassifier, FactConfig, HeadSpec, JointConfig, JointRegressor
+
+JITTER = 0.1  # largest change of brightness and contrast
+NOISE = 0.06  # largest standard deviation of the added noise, pictures in [-1, 1]
+
+
+def fact_config(widths: tuple[int, ...] = (32, 64, 128, 128)) -> FactConfig:
+    """Heads from Playworld's label table: `house.colour` is asked of the slot `house` through the shared head `colour`."""
+    heads = []
+    for name, classes in LABELS.items():
+        slot, _, question = name.rpartition(".")
+        shared = question if slot else name
+        shared = f"person_{question}" if slot.startswith("person") else shared
+        heads.append(HeadSpec(name=name, slot=slot or name, head=shared, classes=len(classes)))
+    return FactConfig(widths=widths, heads=tuple(heads))
+
+
+JOINT_CONFIG = JointConfig(widths=(32, 64, 96, 128))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Pictures with the truth about them."""
+
+    x: Tensor
+    labels: dict[str, Tensor]
+    joints: Tensor | None = None
+
+
+def pictures(bank: SceneBank, rows: np.ndarray, device: torch.device) -> Tensor:
+    x = torch.from_numpy(bank.images(rows)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x.contiguous()
+
+
+def jitter(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast, blur and noise of random strength, one for each picture."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(len(x), 1, 1, 1, generator=generator)).to(x)
+
+    blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    x = torch.lerp(x, blurred, uniform(0, 1))
+    noise = torch.randn(x.shape, generator=generator).to(x)
+    return (x * uniform(1 - JITTER, 1 + JITTER) + uniform(-JITTER, JITTER) + noise * uniform(0, NOISE)).clamp(-1, 1)
+
+
+def truth(bank: SceneBank, rows: np.ndarray) -> dict[str, Tensor]:
+    """Labels of the scenes: `{question: (B,) class or -1}`."""
+    table = [labels(bank.scene(row)) for row in rows]
+    return {name: torch.tensor([row[name] for row in table]) for name in LABELS}
+
+
+def joint_truth(bank: SceneBank, rows: np.ndarray, people: int = 2) -> Tensor:
+    """(B, people, 18, 3): x, y in 0-1, visibility; absent people are zeros."""
+    out = np.zeros((len(rows), people, 18, 3), np.float32)
+    for k, row in enumerate(rows):
+        found = joints(bank.scene(row), bank.size)
+        out[k, : len(found)] = found
+    out[..., :2] /= bank.size
+    return torch.from_numpy(out)
+
+
+def fact_loss(answers: dict[str, Tensor], wanted: dict[str, Tensor]) -> Loss:
+    losses, right, asked = [], 0, 0
+    for name, logits in answers.items():
+        target = wanted[name].to(logits.device)
+        if (target >= 0).any():
+            losses.append(F.cross_entropy(logits, target, ignore_index=-1))
+            right += int((logits.argmax(-1) == target).sum())
+            asked += int((target >= 0).sum())
+    return torch.stack(losses).mean(), {"accuracy": right / asked}
+
+
+def joint_loss(found: Tensor, wanted: Tensor) -> Loss:
+    wanted = wanted.to(found.device)
+    seen = wanted[..., 2]
+    distance = F.smooth_l1_loss(found[..., :2] * 16, wanted[..., :2] * 16, reduction="none").sum(-1)
+    place = (distance * seen).sum() / seen.sum().clamp(min=1)
+    probability = found[..., 2].float().clamp(1e-5, 1 - 1e-5)
+    visible = -(seen * probability.log() + (1 - seen) * (1 - probability).log()).mean()
+    error = ((found[..., :2] - wanted[..., :2]).norm(dim=-1) * seen).sum() / seen.sum().clamp(min=1)
+    return place + 0.2 * visible, {"error_px_of_128": 128 * float(error.detach())}
+
+
+def train_facts(
+    net: FactClassifier, bank: SceneBank, batch_size: int, config: FitConfig, average: Average | None = None
+) -> Iterator[TrainStep]:
+    device = next(net.parameters()).device
+
+    def batches(step: int) -> Judged:
+        rows = bank.rows(step, batch_size, config.seed)
+        x = jitter(pictures(bank, rows, device), generator_for(config.seed + 2, step))
+        return Judged(x=x.contiguous(), labels=truth(bank, rows))
+
+    return fit(net, lambda batch, _: fact_loss(net(batch.x), batch.labels), batches, config, average)
+
+
+def train_joints(
+    net: JointRegressor, bank: SceneBank, batch_size: int, config: FitConfig, average: Average | None = None
+) -> Iterator[TrainStep]:
+    device = next(net.parameters()).device
+
+    def batches(step: int) -> Judged:
+        rows = bank.rows(step, batch_size, config.seed)
+        x = jitter(pictures(bank, rows, device), generator_for(config.seed + 2, step))
+        return Judged(x=x.contiguous(), labels={}, joints=joint_truth(bank, rows))
+
+    return fit(net, lambda batch, _: joint_loss(net(batch.x), batch.joints), batches, config, average)

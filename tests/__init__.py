@@ -1,0 +1,1 @@
+"""Tests of Glassbox; helpers are imported as `tests.<folder>.<module>`."""

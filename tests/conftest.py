@@ -1,0 +1,79 @@
+"""Shared by all tests: no display, a home of their own, no thread or timer left behind, and `drive`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+os.environ["GLASSBOX_HOME"] = tempfile.mkdtemp(prefix="glassbox-tests-")
+
+THREAD_ENDS_WITHIN_S = 5.0
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch) -> None:
+    """User folders of each test are empty and its own."""
+    monkeypatch.setenv("GLASSBOX_HOME", str(tmp_path / "glassbox-home"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request) -> Iterator[None]:
+    """Fail a test that leaves a thread or, if it uses Qt, a running QTimer behind."""
+    before = set(threading.enumerate())
+    yield
+    give_up = time.monotonic() + THREAD_ENDS_WITHIN_S
+    while (left := [t for t in set(threading.enumerate()) - before if t.is_alive()]) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert not left, f"threads outlive the test: {[thread.name for thread in left]}"
+    if {"qapp", "qtbot"} & set(request.fixturenames):
+        assert not (timers := running_timers()), f"timers outlive the test: {timers}"
+
+
+def running_timers() -> list[str]:
+    """QTimers that are alive and active after what was to be deleted is deleted."""
+    import shiboken6
+    from PySide6.QtCore import QCoreApplication, QEvent, QTimer
+
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    timers = [item for item in gc.get_objects() if issubclass(type(item), QTimer) and shiboken6.isValid(item)]
+    return [f"{timer.interval()} ms in {timer.parent()!r}" for timer in timers if timer.isActive()]
+
+
+@pytest.fixture
+def drive() -> Callable[..., list]:
+    """`drive(job, models={key: module}, runner=…)` runs a job without a thread and returns all of its events.
+
+    Without `models` the catalogue is used; without `runner` the table. After the run no model may be pinned and
+    the events must obey the grammar.
+    """
+    from app import runners
+    from app.protocol.commands import Submit
+    from app.protocol.events import grammar_error
+    from app.worker import loop
+    from app.worker.mailbox import Mailbox
+
+    def run(job, *, models=None, runner=None, previews=True, park_after=None) -> list:
+        mailbox = Mailbox(previews=previews)
+        options = {}
+        if models is not None:
+            options["load"] = lambda key, device, dtype, progress: models[key].to(device, dtype)
+            options["expected_size"] = lambda key: 0
+        worker = loop.GpuWorker(mailbox, (lambda name: runner) if runner else runners.runner, **options)
+        worker.post(Submit(run_id=1, job=job, park_after=park_after))
+        seen = []
+        while worker.turn():
+            seen += mailbox.drain()[0]
+        seen += mailbox.drain()[0]
+        if park_after is None:
+            assert grammar_error(seen) == ""
+            assert worker.zoo.pins() == 0
+        return seen
+
+    return run

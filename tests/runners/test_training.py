@@ -1,0 +1,84 @@
+"""Training and evaluation jobs on tiny networks that stand in for the built-in ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from app.jobs.evaluation import EvaluateTxt2Img
+from app.jobs.training import TrainClip, TrainControl, TrainJudge, TrainUnet, TrainVae
+from app.protocol.events import Done, Record
+from models import catalog
+from models.checkpoint import save_sharded
+from models.fitting import averaged_weights
+from models.vision.judges import FactClassifier, JointConfig, JointRegressor
+from models.vision.training import fact_config
+from tests.runners.conftest import BUILDERS, randomised
+
+JUDGES = {"facts": lambda: FactClassifier(fact_config((8, 8, 8))), "joints": lambda: JointRegressor(JointConfig(widths=(8, 8, 8, 8)))}
+
+
+def big_clip():
+    """The tiny CLIP with a picture tower for 128 px, which training needs."""
+    clip = BUILDERS["clip"]()
+    vision = replace(clip.config.vision, image_size=128)
+    return type(clip)(replace(clip.config, vision=vision))
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """All built-in models replaced by tiny random ones in a folder of their own."""
+    monkeypatch.setenv("GLASSBOX_WEIGHTS", str(tmp_path / "weights"))
+    for seed, (name, build) in enumerate((BUILDERS | JUDGES | {"clip": big_clip}).items()):
+        spec = replace(catalog.SPECS[f"playworld/{name}"], build=build)
+        monkeypatch.setitem(catalog.SPECS, spec.key, spec)
+        save_sharded(randomised(build(), seed).state_dict(), spec.path)
+    return tmp_path
+
+
+def training(job_class, folder, /, **changes):
+    values = {"steps": 2, "batch_size": 4, "scenes": 512, "folder": str(folder / "work"), "bf16": False, "device": "cpu"}
+    return job_class(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "changes"),
+    [
+        (TrainVae, "vae", {}),
+        (TrainClip, "clip", {}),
+        (TrainUnet, "unet", {}),
+        (TrainControl, "control-canny", {"kind": "canny"}),
+        (TrainControl, "control-pose", {"kind": "pose"}),
+        (TrainJudge, "facts", {"kind": "facts"}),
+        (TrainJudge, "joints", {"kind": "joints"}),
+    ],
+)
+def test_every_training_runs_resumes_and_installs(weights, drive, kind, key, changes):
+    first = drive(training(kind, weights, **changes))
+    assert isinstance(first[-1], Done), first[-1]
+    assert first[-1].result.facts["updates"] == 2
+    records = [entry for event in first if isinstance(event, Record) for entry in event.payload]
+    assert [entry["step"] for entry in records] == [1, 2]
+    more = drive(training(kind, weights, steps=3, install=True, **changes))
+    assert more[-1].result.facts["updates"] == 1  # the two made before are not made again
+    average = averaged_weights(weights / "work" / key)
+    installed = catalog.load(f"playworld/{key}").state_dict()
+    for name, value in average.items():
+        assert np.allclose(installed[name].numpy(), value.half().float().numpy())
+
+
+def test_evaluation_names_every_figure_with_its_bounds(weights, drive):
+    job = EvaluateTxt2Img(scenes=8, steps=2, batch_size=4, device="cpu")
+    done = drive(job)[-1]
+    assert isinstance(done, Done), done
+    facts = done.result.facts
+    assert set(facts) == {"judges", "autoencoder", "facts", "canny", "pose"}
+    assert {"share", "upper_true_renders", "lower_empty_prompt"} <= set(facts["facts"])
+    assert {"control", "upper_autoencoded_renders", "lower_no_control"} == set(facts["canny"])
+    assert all({"precision", "recall", "f1"} == set(row) for row in facts["canny"].values())
+    assert {"pck_control", "pck_upper_true_renders", "pck_lower_no_control"} == set(facts["pose"])
+    assert {"autoencoder.png", "facts.png", "canny.png", "pose.png"} == set(done.result.files)
+    again = drive(job)[-1].result
+    assert again.facts == facts and again.files == done.result.files
