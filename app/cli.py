@@ -208,6 +208,6 @@ def _models(words: list[str]) -> int:
 
 
 def _screenshot(words: list[str]) -> int:
-    from app.screenshots import main as draw
+    from app import screenshots
 
-    return draw(words)
+    return screenshots.main(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import tempfile
@@ -46,12 +47,36 @@ def running_timers() -> list[str]:
     return [f"{timer.interval()} ms in {timer.parent()!r}" for timer in timers if timer.isActive()]
 
 
+def torch_state() -> tuple:
+    """What a context manager left open across a yield would change."""
+    import torch
+
+    autocast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+    modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    return *modes, *autocast, torch.get_default_dtype(), torch.get_default_device()
+
+
+def watching_backend() -> object:
+    """The CPU backend; a `next()` that changes torch's state fails the run."""
+    from app.worker.backend import TorchBackend
+
+    class Watching(TorchBackend):
+        @contextlib.contextmanager
+        def grad_mode(self, enabled: bool) -> Iterator[None]:
+            with super().grad_mode(enabled):
+                before = torch_state()
+                yield
+                assert torch_state() == before, "torch's state is changed across a yield"
+
+    return Watching(device="cpu")
+
+
 @pytest.fixture
 def drive() -> Callable[..., list]:
     """`drive(job, models={key: module}, runner=…)` runs a job without a thread and returns all of its events.
 
-    Without `models` the catalogue is used; without `runner` the table. After the run no model may be pinned and
-    the events must obey the grammar.
+    Without `models` the catalogue is used; without `runner` the table. After the run no model may be pinned, the
+    events must obey the grammar, and no `next()` may leave torch's thread-wide state changed.
     """
     from app import runners
     from app.protocol.commands import Submit
@@ -61,7 +86,7 @@ def drive() -> Callable[..., list]:
 
     def run(job, *, models=None, runner=None, previews=True, park_after=None) -> list:
         mailbox = Mailbox(previews=previews)
-        options = {}
+        options = {"backend": watching_backend}
         if models is not None:
             options["load"] = lambda key, device, dtype, progress: models[key].to(device, dtype)
             options["expected_size"] = lambda key: 0

@@ -183,8 +183,12 @@ class Txt2Img(Job):
         1, lo=1, hi=16, title="Batch count", help="Pictures made one after another with seed, seed + 1, ..."
     )
     eta: float = knob(0.0, lo=0.0, hi=1.0, step=0.05, advanced=True, title="Eta", help="DDIM only: 0 adds no noise, 1 as DDPM.")
-    control: tuple[Control, ...] = field(default=())
-    cfg_curve: tuple[float, ...] = field(default=())
+    control: tuple[Control, ...] = knob(
+        (), title="Controls", help="Maps to obey; on the command line kind=canny,image=map.png,weight=1.0,start=0,end=1."
+    )
+    cfg_curve: tuple[float, ...] = knob(
+        (), advanced=True, title="CFG curve", help="One CFG scale a step instead of a single one; empty: not used."
+    )
     keep_steps: bool = knob(
         False, advanced=True, title="Keep steps", help="Also decode x_t and x0 of every step with the full VAE."
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from app import paths
 from app.jobs.training import TrainClip, TrainControl, Training, TrainJudge, TrainUnet, TrainVae
@@ -20,6 +20,7 @@ from app.worker.context import Ctx
 from models import catalog, checkpoint
 from models.diffusion import training as diffusion
 from models.diffusion.controlnet import ControlNet
+from models.diffusion.preview import save_latent_rgb
 from models.diffusion.schedule import NoiseSchedule
 from models.fitting import Average, FitConfig
 from models.multimodal import clip_training
@@ -34,14 +35,19 @@ Run = Generator[Event, None, Result]
 
 
 def train_vae(job: TrainVae, ctx: Ctx) -> Run:
-    """Train the autoencoder; the facts name the latents' `scaling_factor`."""
+    """Train the autoencoder; what is installed has standardised latents and comes with its linear preview map."""
     bank = yield from scene_bank(job)
     vae = start_model("playworld/vae", job, ctx, warm=job.decoder_only)
     average = Average(vae, job.ema)
-    steps = diffusion.train_vae(vae, bank, job.batch_size, fit_config(job, ctx, "vae"), average, job.decoder_only)
-    result = yield from follow(job, ctx, steps, "playworld/vae", average)
-    vae.load_state_dict(average.state)
-    result.facts["scaling_factor"] = diffusion.latent_scale(vae, bank)
+    name = "vae-decoder" if job.decoder_only else "vae"
+    steps = diffusion.train_vae(vae, bank, job.batch_size, fit_config(job, ctx, name), average, job.decoder_only)
+    result = yield from follow(job, ctx, steps)
+    if job.install:
+        vae.load_state_dict(average.state)
+        if not job.decoder_only:
+            diffusion.standardise_latents(vae, bank)
+        save("playworld/vae", vae.state_dict())
+        save_latent_rgb(diffusion.fit_preview(vae, bank), catalog.weights_folder() / "playworld-latent-rgb.json")
     return result
 
 
@@ -51,7 +57,7 @@ def train_clip(job: TrainClip, ctx: Ctx) -> Run:
     clip = start_model("playworld/clip", job, ctx)
     average = Average(clip, job.ema)
     steps = clip_training.train_clip(clip, bank, job.batch_size, fit_config(job, ctx, "clip"), average)
-    return (yield from follow(job, ctx, steps, "playworld/clip", average))
+    return (yield from follow_and_install(job, ctx, steps, "playworld/clip", average))
 
 
 def train_unet(job: TrainUnet, ctx: Ctx) -> Run:
@@ -64,7 +70,7 @@ def train_unet(job: TrainUnet, ctx: Ctx) -> Run:
         steps = diffusion.train_unet(
             unet, latents, clip.text, NoiseSchedule.scaled_linear(), job.batch_size, fit_config(job, ctx, "unet"), average
         )
-        return (yield from follow(job, ctx, steps, "playworld/unet", average))
+        return (yield from follow_and_install(job, ctx, steps, "playworld/unet", average))
 
 
 def train_control(job: TrainControl, ctx: Ctx) -> Run:
@@ -81,7 +87,7 @@ def train_control(job: TrainControl, ctx: Ctx) -> Run:
         steps = diffusion.train_controlnet(
             net, unet, job.kind, latents, clip.text, NoiseSchedule.scaled_linear(), job.batch_size, config, average
         )
-        return (yield from follow(job, ctx, steps, key, average))
+        return (yield from follow_and_install(job, ctx, steps, key, average))
 
 
 def train_judge(job: TrainJudge, ctx: Ctx) -> Run:
@@ -92,7 +98,7 @@ def train_judge(job: TrainJudge, ctx: Ctx) -> Run:
     average = Average(net, job.ema)
     train = vision.train_facts if job.kind == "facts" else vision.train_joints
     steps = train(net, bank, job.batch_size, fit_config(job, ctx, job.kind), average)
-    return (yield from follow(job, ctx, steps, key, average))
+    return (yield from follow_and_install(job, ctx, steps, key, average))
 
 
 def work_folder(job: Training) -> Path:
@@ -124,8 +130,16 @@ def latent_bank(job: Training, bank: SceneBank, vae: nn.Module) -> Generator[Eve
     return latents
 
 
-def follow(job: Training, ctx: Ctx, steps: Iterator[TrainStep], key: str, average: Average) -> Run:
-    """Report a training run now and then, and install its averaged weights at the end if asked."""
+def follow_and_install(job: Training, ctx: Ctx, steps: Iterator[TrainStep], key: str, average: Average) -> Run:
+    """Follow a run to its end and, if asked, put its averaged weights where the program looks for them."""
+    result = yield from follow(job, ctx, steps)
+    if job.install:
+        save(key, average.state)
+    return result
+
+
+def follow(job: Training, ctx: Ctx, steps: Iterator[TrainStep]) -> Run:
+    """Report a training run now and then."""
     history: list[TrainStep] = []
     begun, fresh = time.perf_counter(), []
     for step in steps:
@@ -136,17 +150,16 @@ def follow(job: Training, ctx: Ctx, steps: Iterator[TrainStep], key: str, averag
             fresh = []
             yield Progress(done=step.step, total=step.total, unit="updates", note=f"loss {step.loss:.4f}")
         yield Step(index=step.step, total=step.total)
-    if job.install:
-        save(key, average)
     return report(job, history, time.perf_counter() - begun)
 
 
-def save(key: str, average: Average) -> None:
+def save(key: str, state: dict[str, Tensor]) -> None:
     try:
-        checkpoint.save_sharded(average.state, catalog.spec(key).path)
+        checkpoint.save_sharded(state, catalog.spec(key).path)
     except OSError as error:
         raise UserError(
-            f"The weights could not be written: {error.strerror}.", hint="The checkpoint is kept; free some space and start again."
+            f"The weights could not be written: {error.strerror}.",
+            hint="The checkpoint is kept; free some space and start again.",
         ) from error
 
 

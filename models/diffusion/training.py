@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.diffusion.openpose import draw_pose
+from models.diffusion.preview import LatentRgb, fit_latent_rgb
 from models.diffusion.schedule import NoiseSchedule
 from models.diffusion.unet import UNet
 from models.diffusion.vae import AutoencoderKL
@@ -91,11 +92,31 @@ def windows(pictures: np.ndarray, seed: int, step: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def latent_scale(vae: AutoencoderKL, bank: SceneBank, count: int = 128) -> float:
-    """`1 / std` of the latents, SD's scaling factor (0.18215 there)."""
+def standardise_latents(vae: AutoencoderKL, bank: SceneBank, count: int = 512) -> None:
+    """Fold a shift and a scale per channel into the 1x1 convolutions around the latent: mean 0, deviation 1, same pictures.
+
+    With it the scaling factor is 1 by construction (SD 1.x multiplies by a measured 0.18215 instead), and noise of unit
+    variance means the same in every channel.
+    """
     device = next(vae.parameters()).device
-    means = [vae.encode(to_tensor(bank.images(np.arange(k, k + 32)), device))[0] for k in range(0, count, 32)]
-    return 1 / float(torch.cat(means).std())
+    means = torch.cat([vae.encode(to_tensor(bank.images(np.arange(k, k + 32)), device))[0] for k in range(0, count, 32)])
+    shift, scale = means.mean((0, 2, 3)), means.std((0, 2, 3))  # (C,)
+    channels = len(shift)
+    into, out = vae.to_moments, vae.from_latent
+    into.weight[:channels] /= scale.view(-1, 1, 1, 1)
+    into.bias[:channels] = (into.bias[:channels] - shift) / scale
+    into.bias[channels:] -= 2 * scale.log()
+    out.bias += out.weight[:, :, 0, 0] @ shift
+    out.weight *= scale.view(1, -1, 1, 1)
+
+
+@torch.no_grad()
+def fit_preview(vae: AutoencoderKL, bank: SceneBank, count: int = 512) -> LatentRgb:
+    """The best linear map from one latent cell to the mean colour of its pixels, over `count` scenes."""
+    device = next(vae.parameters()).device
+    x = torch.cat([to_tensor(bank.images(np.arange(k, k + 32)), device) for k in range(0, count, 32)])
+    z = torch.cat([vae.encode(part)[0] for part in x.split(32)])
+    return fit_latent_rgb(z.cpu() * vae.config.scaling_factor, x.cpu())
 
 
 # Latents of a bank, encoded once

@@ -47,7 +47,7 @@ VAE_CONFIGS = {
     ),
     "playworld": VaeConfig(
         in_channels=3, latent_channels=4, block_out_channels=(16, 32, 64, 128), layers_per_block=1,
-        norm_num_groups=8, mid_attention=True, scaling_factor=0.18215,
+        norm_num_groups=8, mid_attention=True, scaling_factor=1.0,
     ),
 }
 

@@ -1,7 +1,7 @@
 """Two small convolutional judges of Playworld pictures, trained on renders only and used to measure what the generators draw.
 
 `FactClassifier` answers a fixed table of questions (which sky, is there a house, which colour has it ...). Every kind of thing has a
-learned query that looks for it on the feature map (attention pooling, arXiv 1706.03762 eq. 1 with one query); the answers about
+learned query that looks for it on the feature map (attention pooling, arXiv 1706.03762 eq. 1 with one query and four heads); the answers about
 colour, place and distance come from heads that all kinds share, so a colour learned on cars is known on houses too.
 `JointRegressor` finds the 18 OpenPose joints of up to two people, left to right, as expectations over heat maps
 (integral regression, arXiv 1711.08229). Read next: `models/vision/training.py`.
@@ -31,6 +31,7 @@ class HeadSpec:
 class FactConfig:
     widths: tuple[int, ...]
     heads: tuple[HeadSpec, ...]
+    n_heads: int = 4  # of the attention, for each slot
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def grid(height: int, width: int, like: Tensor) -> Tensor:
 
 
 def expectation(law: Tensor, places: Tensor) -> Tensor:
-    """Mean place under `law` (B, M, h w): (B, M, 2). By products and sums, which autocast leaves in fp32."""
+    """Mean place under `law` (..., h w): (..., 2). By products and sums, which autocast leaves in fp32."""
     flat = places.flatten(1)
     return torch.stack([(law * flat[0]).sum(-1), (law * flat[1]).sum(-1)], -1)
 
@@ -92,27 +93,37 @@ class FactClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.trunk = Trunk(config.widths)
-        dim = config.widths[-1]
+        dim, n_heads = config.widths[-1], config.n_heads
         self.slots = tuple(dict.fromkeys(head.slot for head in config.heads))
-        self.query = nn.Parameter(torch.randn(len(self.slots), dim) * dim**-0.5)
+        self.query = nn.Parameter(torch.randn(len(self.slots), dim))
         self.key = nn.Conv2d(dim + 2, dim, 1)
         self.value = nn.Conv2d(dim + 2, dim, 1)
-        self.mix = nn.Sequential(nn.Linear(2 * dim + 2, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, 2 * dim), nn.SiLU())
+        self.mix = nn.Sequential(nn.Linear(2 * dim + 2 * n_heads, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, 2 * dim), nn.SiLU())
         shared = {head.head: head.classes for head in config.heads}
         self.heads = nn.ModuleDict({name: nn.Linear(2 * dim, classes) for name, classes in shared.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return self.look(x)[0]
+
+    def look(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The answers, and where each slot's heads looked for them: (B, S, H, h, w), every map summing to 1."""
         features = self.trunk(x)[-1]  # (B, D, h, w)
-        places = grid(*features.shape[2:], features).expand(len(x), -1, -1, -1)
-        features = torch.cat([features, places.to(features.dtype)], 1)
-        keys, values = (rearrange(f(features), "b d h w -> b (h w) d") for f in (self.key, self.value))
-        weights = (torch.einsum("sd,bnd->bsn", self.query.to(keys.dtype), keys) / keys.shape[-1] ** 0.5).softmax(-1)  # (B, S, h w)
-        seen = weights @ values  # (B, S, D)
-        where = expectation(weights.float(), places[0])  # (B, S, 2)
+        height, width = features.shape[2:]
+        places = grid(height, width, features)  # (2, h, w)
+        features = torch.cat([features, places.expand(len(x), -1, -1, -1).to(features.dtype)], 1)
+        keys, values = (self._split(f(features)) for f in (self.key, self.value))  # (B, H, h w, d)
+        query = rearrange(self.query, "s (n d) -> n s d", n=self.config.n_heads).to(keys.dtype)
+        weights = (query @ keys.transpose(-1, -2) * keys.shape[-1] ** -0.5).float().softmax(-1)  # (B, H, S, h w)
+        seen = rearrange(weights.to(values.dtype) @ values, "b n s d -> b s (n d)")  # (B, S, D)
+        where = rearrange(expectation(weights, places), "b n s c -> b s (n c)")  # (B, S, 2 H)
         query = self.query.to(seen.dtype).expand(len(x), -1, -1)
-        slots = self.mix(torch.cat([seen, query, where.to(seen.dtype)], -1))  # (B, S, 2D)
+        slots = self.mix(torch.cat([seen, query, where.to(seen.dtype)], -1))  # (B, S, 2 D)
         index = {name: k for k, name in enumerate(self.slots)}
-        return {head.name: self.heads[head.head](slots[:, index[head.slot]]).float() for head in self.config.heads}
+        answers = {head.name: self.heads[head.head](slots[:, index[head.slot]]).float() for head in self.config.heads}
+        return answers, rearrange(weights, "b n s (h w) -> b s n h w", h=height)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b (n d) h w -> b n (h w) d", n=self.config.n_heads)
 
 
 class JointRegressor(nn.Module):

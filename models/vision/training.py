@@ -1,6 +1,7 @@
 """Training of the two judges on renders; never on pictures a model drew, and never on the held-out split.
 
-Facts: the mean cross-entropy over the questions that apply to a scene (label -1: does not apply). Joints: smooth L1 on visible
+Facts: the mean cross-entropy over the questions that apply to a scene (label -1: does not apply), and of each slot's attention with
+the box of what it should look at. Joints: smooth L1 on visible
 joints plus cross-entropy on visibility. Pictures are jittered in brightness and lightly blurred and noised, so that a judge leans on
 what is drawn and not on the renderer's exact pixels. Read next: `models/evaluation/txt2img.py`.
 """
@@ -18,11 +19,12 @@ from torch import Tensor
 from models.fitting import Average, FitConfig, Loss, fit, generator_for
 from models.playworld.bank import SceneBank
 from models.playworld.labels import LABELS, labels
-from models.playworld.render import joints
+from models.playworld.render import boxes, joints
 from models.steps import TrainStep
 from models.vision.judges import FactClassifier, FactConfig, HeadSpec, JointConfig, JointRegressor
 
 JITTER = 0.1  # largest change of brightness and contrast
+LOOK_WEIGHT = 0.2
 NOISE = 0.06  # largest standard deviation of the added noise, pictures in [-1, 1]
 
 
@@ -47,6 +49,7 @@ class Judged:
     x: Tensor
     labels: dict[str, Tensor]
     joints: Tensor | None = None
+    boxes: Tensor | None = None  # (B, S, 4): x0, y0, x1, y1 in 0-1 for each slot; zeros where there is nothing to look at
 
 
 def pictures(bank: SceneBank, rows: np.ndarray, device: torch.device) -> Tensor:
@@ -82,6 +85,33 @@ def joint_truth(bank: SceneBank, rows: np.ndarray, people: int = 2) -> Tensor:
     return torch.from_numpy(out)
 
 
+def box_truth(bank: SceneBank, rows: np.ndarray, slots: tuple[str, ...]) -> Tensor:
+    """Where each slot should look: (B, S, 4) in 0-1 of the picture."""
+    out = torch.zeros(len(rows), len(slots), 4)
+    for k, row in enumerate(rows):
+        people = 0
+        for label, *corners in boxes(bank.scene(row), bank.size):
+            name = label
+            if label == "person":
+                name, people = f"person{people}", people + 1
+            out[k, slots.index(name)] = torch.tensor(corners) / bank.size
+    return out
+
+
+def look_loss(weights: Tensor, wanted: Tensor) -> Tensor:
+    """`-log` of the attention (B, S, H, h, w) that falls on the cells whose area meets the box (B, S, 4)."""
+    height, width = weights.shape[-2:]
+    x = torch.arange(width, device=weights.device) / width
+    y = torch.arange(height, device=weights.device) / height
+    x0, y0, x1, y1 = wanted.to(weights.device).unsqueeze(-1).unbind(2)  # (B, S, 1)
+    across = (x + 1 / width > x0) & (x < x1)  # (B, S, w)
+    down = (y + 1 / height > y0) & (y < y1)  # (B, S, h)
+    inside = (down[..., :, None] & across[..., None, :])[:, :, None]  # (B, S, 1, h, w)
+    there = (x1 > x0)[..., 0]  # (B, S)
+    share = (weights * inside).sum((-1, -2)).clamp(min=1e-6)  # (B, S, H)
+    return -share.log()[there].mean() if there.any() else weights.sum() * 0
+
+
 def fact_loss(answers: dict[str, Tensor], wanted: dict[str, Tensor]) -> Loss:
     losses, right, asked = [], 0, 0
     for name, logits in answers.items():
@@ -112,9 +142,15 @@ def train_facts(
     def batches(step: int) -> Judged:
         rows = bank.rows(step, batch_size, config.seed)
         x = jitter(pictures(bank, rows, device), generator_for(config.seed + 2, step))
-        return Judged(x=x.contiguous(), labels=truth(bank, rows))
+        return Judged(x=x.contiguous(), labels=truth(bank, rows), boxes=box_truth(bank, rows, net.slots))
 
-    return fit(net, lambda batch, _: fact_loss(net(batch.x), batch.labels), batches, config, average)
+    def loss(batch: Judged, _: torch.Generator) -> Loss:
+        answers, weights = net.look(batch.x)
+        value, metrics = fact_loss(answers, batch.labels)
+        looks = look_loss(weights, batch.boxes)
+        return value + LOOK_WEIGHT * looks, {**metrics, "look": float(looks.detach())}
+
+    return fit(net, loss, batches, config, average)
 
 
 def train_joints(

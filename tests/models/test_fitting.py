@@ -79,7 +79,9 @@ def test_frozen_parameters_stay(tmp_path):
 def test_an_infinite_gradient_is_not_applied():
     model = nn.Linear(1, 1, bias=False)
     before = model.weight.clone()
-    steps = fit(model, lambda x, g: ((model(x) * float("inf")).sum(), {}), lambda step: torch.ones(1, 1), FitConfig(steps=1, lr=1.0, bf16=False))
+    steps = fit(
+        model, lambda x, g: ((model(x) * float("inf")).sum(), {}), lambda step: torch.ones(1, 1), FitConfig(steps=1, lr=1.0, bf16=False)
+    )
     record = next(steps)
     assert torch.equal(model.weight, before)
     assert record.metrics["grad_norm"] != record.metrics["grad_norm"] or record.metrics["grad_norm"] == float("inf")

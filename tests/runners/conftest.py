@@ -76,3 +76,9 @@ def tiny(tiny_weights, monkeypatch) -> object:
     """As `tiny_weights`, whatever other tests did to the environment."""
     monkeypatch.setenv("GLASSBOX_WEIGHTS", str(tiny_weights))
     return tiny_weights
+
+
+@pytest.fixture(scope="session")
+def tiny_nets(tiny_weights) -> dict[str, torch.nn.Module]:
+    """The networks of "tiny", loaded once: most tests are not about loading."""
+    return {f"tiny/{name}": catalog.load(f"tiny/{name}") for name in BUILDERS}

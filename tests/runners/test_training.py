@@ -66,7 +66,10 @@ def test_every_training_runs_resumes_and_installs(weights, drive, kind, key, cha
     average = averaged_weights(weights / "work" / key)
     installed = catalog.load(f"playworld/{key}").state_dict()
     for name, value in average.items():
+        if name.startswith(("to_moments.", "from_latent.")):  # standardised, which test_training of the models proves
+            continue
         assert np.allclose(installed[name].numpy(), value.half().float().numpy())
+    assert (weights / "weights" / "playworld-latent-rgb.json").exists() == (key == "vae")
 
 
 def test_evaluation_names_every_figure_with_its_bounds(weights, drive):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import PIL.Image
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from app import runners
+from app.cli_options import make_job
 from app.jobs.diffusion import (
     AUTOMATIC_SCHEDULE,
     SAMPLER_TITLES,
@@ -62,6 +64,26 @@ def result(events):
 
 def records(events, channel):
     return [event.payload for event in events if isinstance(event, Record) and event.channel == channel]
+
+
+@pytest.fixture
+def drive(drive, tiny_nets):
+    """`drive` with the tiny networks in memory; `models=None` loads them from their files."""
+    return partial(drive, models=tiny_nets)
+
+
+@pytest.fixture
+def stage(tiny, tiny_nets):
+    """`stage(job)`: a worker to be stepped by hand, and its mailbox."""
+
+    def submit(some_job):
+        mailbox = Mailbox()
+        load = lambda key, device, dtype, progress=None: tiny_nets[key]  # noqa: E731
+        worker = loop.GpuWorker(mailbox, runners.runner, load=load, expected_size=lambda key: 0)
+        worker.post(commands.Submit(run_id=1, job=some_job))
+        return worker, mailbox
+
+    return submit
 
 
 @pytest.fixture
@@ -165,17 +187,6 @@ def test_parked_runs_have_their_record(tiny, drive):
 # --- pins, state, cancelling ---------------------------------------------------------------------------
 
 
-class Stage:
-    """A worker stepped by hand."""
-
-    def __init__(self) -> None:
-        self.mailbox = Mailbox()
-        self.worker = loop.GpuWorker(self.mailbox, runners.runner)
-
-    def submit(self, some_job) -> None:
-        self.worker.post(commands.Submit(run_id=1, job=some_job))
-
-
 def torch_state() -> tuple:
     return (
         torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"),
@@ -183,54 +194,51 @@ def torch_state() -> tuple:
     )  # fmt: skip
 
 
-def test_closing_at_every_yield_releases_all_pins_and_leaves_torch_alone(tiny):
+def test_closing_at_every_yield_releases_all_pins_and_leaves_torch_alone(stage):
     controlled = job(steps=2, control=(Control(kind="canny", image=lines()),))
     for stop_after in range(1, 100):
-        stage = Stage()
-        stage.submit(controlled)
+        worker, mailbox = stage(controlled)
         before = torch_state()
         for _ in range(stop_after):
-            if not stage.worker.turn():
+            if not worker.turn():
                 break
             assert torch_state() == before
-        stage.worker.post(commands.Cancel(run_id=1))
-        while stage.worker.turn():
+        worker.post(commands.Cancel(run_id=1))
+        while worker.turn():
             pass
-        assert stage.worker.zoo.pins() == 0
-        last = stage.mailbox.drain()[0][-1]
+        assert worker.zoo.pins() == 0
+        last = mailbox.drain()[0][-1]
         assert isinstance(last, Cancelled | Done)
         if isinstance(last, Done):
             break
     assert stop_after > 8
 
 
-def test_cancelling_costs_at_most_the_step_at_work(tiny):
-    stage = Stage()
-    stage.submit(job(steps=100))
+def test_cancelling_costs_at_most_the_step_at_work(stage):
+    worker, mailbox = stage(job(steps=100))
     events = []
     while not any(isinstance(event, Step) for event in events):
-        stage.worker.turn()
-        events += stage.mailbox.drain()[0]
-    stage.worker.post(commands.Cancel(run_id=1))
-    while stage.worker.turn():
+        worker.turn()
+        events += mailbox.drain()[0]
+    worker.post(commands.Cancel(run_id=1))
+    while worker.turn():
         pass
-    events += stage.mailbox.drain()[0]
+    events += mailbox.drain()[0]
     assert isinstance(events[-1], Cancelled) and len(records(events, "step")) == 1
 
 
 # --- CFG while it runs ---------------------------------------------------------------------------------
 
 
-def test_cfg_tuned_in_the_middle_is_told_and_can_be_made_again(tiny, hash_of):
-    stage = Stage()
+def test_cfg_tuned_in_the_middle_is_told_and_can_be_made_again(stage, hash_of):
     tuned = job(steps=4)
-    stage.submit(tuned)
+    worker, mailbox = stage(tuned)
     events = []
-    while stage.worker.turn():
-        events += stage.mailbox.drain()[0]
+    while worker.turn():
+        events += mailbox.drain()[0]
         if sum(isinstance(event, Step) for event in events) == 2:
-            stage.worker.post(commands.Tune(run_id=1, job=replace(tuned, cfg_scale=9.0)))
-    events += stage.mailbox.drain()[0]
+            worker.post(commands.Tune(run_id=1, job=replace(tuned, cfg_scale=9.0)))
+    events += mailbox.drain()[0]
     done = result(events)
     assert done.facts["cfg_curve"] == [3.0, 3.0, 9.0, 9.0]
     recipe = records(events, "picture")[0].job
@@ -381,9 +389,14 @@ def test_maps_of_another_size_are_fitted_and_said(tiny, drive):
         assert word in records(events, "start")[0]["controls"][0]["sentence"]
 
 
+def test_weights_are_loaded_from_their_files(tiny, drive, hash_of):
+    events = drive(job(control=(Control(kind="canny", image=lines()),)), models=None)
+    assert result(events).facts["sha256"] == hash_of(job(control=(Control(kind="canny", image=lines()),)))
+
+
 def test_missing_weights_are_told(tiny, drive, monkeypatch, tmp_path):
     monkeypatch.setenv("GLASSBOX_WEIGHTS", str(tmp_path))
-    assert "missing" in refused(drive(job()))
+    assert "missing" in refused(drive(job(), models=None))
     assert not result(drive(CheckControls(txt2img=job()))).facts["ok"]
 
 
@@ -395,7 +408,7 @@ def test_damaged_weights_are_told(tiny, drive, monkeypatch, tmp_path):
     damaged = tmp_path / "tiny-unet.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:1000])
     monkeypatch.setenv("GLASSBOX_WEIGHTS", str(tmp_path))
-    assert "tiny-unet" in refused(drive(job()))
+    assert "tiny-unet" in refused(drive(job(), models=None))
 
 
 def test_too_large_for_memory_is_told_with_a_size_that_fits(tiny, drive, monkeypatch):
@@ -441,6 +454,13 @@ def test_control_text_is_read():
     assert control == Control(
         kind="pose", pose_file="a.json", weight=0.5, start=0.1, end=0.9, mode="prompt", resize_mode="fill", enabled=False, source="file"
     )
+
+
+def test_the_command_line_reads_controls():
+    words = ["--prompt", "a house", "--control", "kind=canny,image=map.png,weight=1.0,start=0,end=1", "--control", "kind=pose,pose=pose.json"]
+    read = make_job(Txt2Img, [*words, "--keep-steps", "--cfg-scale", "5", "--sampler", "ddim"])
+    assert read.control == (Control(image_file="map.png", source="file"), Control(kind="pose", pose_file="pose.json", source="file"))
+    assert read.keep_steps and read.cfg_scale == 5 and read.sampler == "ddim" and read.prompt == "a house"
 
 
 # --- tables that must agree with the models ------------------------------------------------------------

@@ -13,6 +13,8 @@ from models.diffusion.training import (
     caption_ids,
     diffusion_loss,
     pose_hint,
+    standardise_latents,
+    to_tensor,
     train_controlnet,
     train_unet,
     train_vae,
@@ -29,10 +31,23 @@ from models.playworld.scene import sample_scene
 from models.playworld.words import encode
 
 VAE = VaeConfig(
-    in_channels=3, latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, mid_attention=False, scaling_factor=0.5
+    in_channels=3,
+    latent_channels=4,
+    block_out_channels=(8, 8, 8, 8),
+    layers_per_block=1,
+    norm_num_groups=4,
+    mid_attention=False,
+    scaling_factor=0.5,
 )
 UNET = UNetConfig(
-    in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1, attention=(True, True), cross_attention_dim=12, n_heads=2, norm_num_groups=4
+    in_channels=4,
+    out_channels=4,
+    block_out_channels=(8, 16),
+    layers_per_block=1,
+    attention=(True, True),
+    cross_attention_dim=12,
+    n_heads=2,
+    norm_num_groups=4,
 )
 FAST = FitConfig(steps=2, lr=1e-3, bf16=False)
 
@@ -137,6 +152,25 @@ def test_latents_are_scaled_and_read_back(latents, bank):
     assert torch.allclose(a, 0.5 * (mean + (logvar / 2).exp() * noise))
 
 
+def test_standardising_changes_the_latents_and_not_the_pictures(bank):
+    torch.manual_seed(1)
+    vae = AutoencoderKL(VAE)
+    for parameter in vae.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    x = to_tensor(bank.images(np.arange(64)), torch.device("cpu"))
+    with torch.no_grad():
+        mean, logvar = vae.encode(x)
+        before = vae.decode(mean)
+        standardise_latents(vae, bank, count=64)
+        new_mean, new_logvar = vae.encode(x)
+    assert torch.allclose(new_mean.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+    assert torch.allclose(new_mean.std((0, 2, 3)), torch.ones(4), atol=1e-4)
+    scale = mean.std((0, 2, 3)).view(1, -1, 1, 1)
+    assert torch.allclose((new_logvar / 2).exp() * scale, (logvar / 2).exp(), rtol=1e-3)
+    with torch.no_grad():
+        assert torch.allclose(vae.decode(new_mean), before, atol=1e-3)
+
+
 def test_captions_are_dropped_as_often_as_asked(bank):
     ids = caption_ids(bank, np.arange(400), step=0, seed=0, drop=0.5)
     empty = (ids == torch.tensor(encode(""))).all(1).float().mean().item()
@@ -156,7 +190,12 @@ def test_hints_are_the_maps_of_their_scenes(bank):
 def test_the_unet_learns(latents):
     torch.manual_seed(0)
     unet = UNet(UNET)
-    losses = [s.loss for s in train_unet(unet, latents, text_states, NoiseSchedule.scaled_linear(), 8, FitConfig(steps=40, lr=3e-3, warmup=5, bf16=False))]
+    losses = [
+        s.loss
+        for s in train_unet(
+            unet, latents, text_states, NoiseSchedule.scaled_linear(), 8, FitConfig(steps=40, lr=3e-3, warmup=5, bf16=False)
+        )
+    ]
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
 
 

@@ -9,7 +9,18 @@ from models.playworld.bank import SceneBank
 from models.playworld.labels import LABELS, labels
 from models.playworld.scene import sample_scene
 from models.vision.judges import FactClassifier, JointConfig, JointRegressor, expectation, grid
-from models.vision.training import fact_config, fact_loss, jitter, joint_loss, joint_truth, train_facts, train_joints, truth
+from models.vision.training import (
+    box_truth,
+    fact_config,
+    fact_loss,
+    jitter,
+    joint_loss,
+    joint_truth,
+    look_loss,
+    train_facts,
+    train_joints,
+    truth,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +49,24 @@ def test_truth_is_what_the_scene_says(bank):
     table = truth(bank, np.array([5, 9]))
     for k, row in enumerate((5, 9)):
         assert {name: int(values[k]) for name, values in table.items()} == labels(sample_scene(row))
+
+
+def test_looking_into_the_box_costs_nothing_and_elsewhere_much():
+    box = torch.tensor([[[0.5, 0.25, 0.75, 0.5], [0.0, 0.0, 0.0, 0.0]]])  # the second slot has nothing to look at
+    weights = torch.zeros(1, 2, 1, 4, 4)
+    weights[0, 0, 0, 1, 2] = 1
+    assert look_loss(weights, box).item() == pytest.approx(0, abs=1e-6)
+    weights[0, 0, 0, 1, 2], weights[0, 0, 0, 3, 3] = 0.25, 0.75
+    assert look_loss(weights, box).item() == pytest.approx(-np.log(0.25))
+
+
+def test_boxes_belong_to_their_slots(bank):
+    slots = FactClassifier(fact_config((8, 8, 16))).slots
+    table = box_truth(bank, np.arange(64), slots)
+    for k in range(64):
+        there = {name for name, box in zip(slots, table[k], strict=True) if box[2] > box[0]}
+        scene = sample_scene(k)
+        assert there == {thing.kind for thing in scene.things} | {f"person{i}" for i in range(len(scene.people))}
 
 
 def test_questions_without_an_answer_do_not_count():
