@@ -8,18 +8,18 @@ TORCH  := torch==2.13.0
 .PHONY: run test lint clean
 
 run: $(VENV)/run.stamp
-	@sh setup/qt_libraries.sh $(PYTHON)
+	@sh .ci/qt_libraries.sh $(PYTHON)
 	$(PYTHON) main.py
 
 test: $(VENV)/test.stamp
-	@sh setup/qt_libraries.sh $(PYTHON)
+	@sh .ci/qt_libraries.sh $(PYTHON)
 	QT_QPA_PLATFORM=offscreen $(PYTHON) -m pytest
 
 lint: $(VENV)/test.stamp
 	$(PYTHON) -m ruff check .
 
 $(VENV)/torch.stamp:
-	@sh setup/make_venv.sh $(VENV)
+	@sh .ci/make_venv.sh $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check $(TORCH)
 	@touch $@
 

@@ -85,8 +85,9 @@ class ProgressLine:
         self._name = name
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._begin = time.perf_counter()
-        self._told = self._begin
+        self._told = time.perf_counter()
+        self._stage = ("", 0.0)
+        self._begin = (self._told, 0.0)  # when the stage that runs now was first heard of, and how far it was then
         self._note = ""
         self._drawn = 0
 
@@ -108,13 +109,16 @@ class ProgressLine:
 
     def _show(self, unit: str, done: float, total: float) -> None:
         now = time.perf_counter()
+        if (unit, total) != self._stage:
+            self._stage, self._begin = (unit, total), (now, done)
         last = total > 0 and done >= total
         if now - self._told < (0.05 if self._terminal else LOG_EVERY_S) and not (last and self._terminal):
             return
         self._told = now
         share = min(1.0, done / total) if total else 0.0
         count = f"{unit} {done:g}" + (f"/{total:g}" if total else "") if done or total else unit
-        left = f", {(now - self._begin) * (1 - share) / share:.0f} s left" if share else ""
+        since, first = self._begin
+        left = f", {(now - since) * (total - done) / (done - first):.0f} s left" if total and done > first else ""
         text = f"{self._name}: {count}{left}" + (f"  {self._note}" if self._note else "")
         if not self._terminal:
             self._stream.write(text + "\n")

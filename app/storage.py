@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from typing import Any
 
 from app.protocol.errors import UserError
 
+_numbers = itertools.count()
 Content = bytes | str | Callable[[], bytes]
 
 
@@ -29,16 +30,16 @@ def write_now(path: Path | str, content: Content) -> Path:
     data = data.encode("utf-8") if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+        part = path.with_name(f".{path.name[:40]}.{os.getpid()}-{next(_numbers)}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(part, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, path)
+            os.replace(part, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(name)
+                os.unlink(part)
             raise
     except OSError as error:
         raise UserError(f"{path.name} could not be saved: {_why(error)}.", hint=_what_to_do(error, path)) from error

@@ -80,7 +80,7 @@ def fit(
     `average` may be passed in to read the averaged weights while the run goes on and after it.
     """
     params = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(params, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(params, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
     average = average or Average(model, config.ema)
     start, saved = _resume(model, optimizer, average, config), time.monotonic()
     for step in range(start, config.steps):

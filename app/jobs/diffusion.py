@@ -7,11 +7,14 @@ Words, ranges and defaults follow the tools people know (AUTOMATIC1111 webui, sd
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from app.protocol.encoding import png_pixels
 from app.protocol.errors import UserError
 from app.protocol.job import Job, check_knobs, knob
 from app.protocol.payloads import Image, Person, Pose
@@ -62,6 +65,7 @@ AUTOMATIC_SCHEDULE: dict[str, str] = {
     "dpmpp_2m_sde": "karras",
 }
 RANDOM_SEED = -1
+SAMPLES = Path(__file__).resolve().parents[2] / "assets" / "samples"
 MAX_SEED = 2**32 - 1
 
 
@@ -227,13 +231,18 @@ class Txt2Img(Job):
 
 
 def demo_job() -> Txt2Img:
-    """A fixed picture under both controls: the demonstration that runs without a window."""
+    """A fixed picture under both controls, from a scene never trained on: the demonstration without a window."""
+    edges = Image(pixels=png_pixels((SAMPLES / "demo-edges.png").read_bytes()), label="edges of a Playworld scene")
+    found = json.loads((SAMPLES / "demo-pose.json").read_text(encoding="utf-8"))
+    numbers = found["people"][0]["pose_keypoints_2d"]
+    person = Person(points=tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)))
+    pose = Pose(people=(person,), width=found["canvas_width"], height=found["canvas_height"])
     return Txt2Img(
-        prompt="a person waving beside a red house, day sky, grass",
+        prompt="a person waving in a green shirt and a green hat beside a red house, day sky, grass",
         seed=20,
         control=(
-            Control(kind="canny", image=_drawn_house(), weight=1.0, end=0.8),
-            Control(kind="pose", pose=_waving_pose(), weight=1.0),
+            Control(kind="canny", image=edges, end=0.8, source="scene"),
+            Control(kind="pose", pose=pose, source="scene"),
         ),
         keep_steps=True,
     )
@@ -241,30 +250,6 @@ def demo_job() -> Txt2Img:
 
 def _nearest_8(value: int) -> int:
     return min(1024, max(64, round(value / 8) * 8))
-
-
-def _drawn_house() -> Image:
-    """A house as a few white lines on black, drawn with numpy only: walls, roof, door."""
-    size = 128
-    canvas = np.zeros((size, size), np.uint8)
-    corners = [(70, 58), (116, 58), (116, 100), (70, 100), (70, 58), (93, 36), (116, 58)]
-    door = [(86, 100), (86, 80), (98, 80), (98, 100)]
-    for line in (corners, door, [(0, 88), (69, 88)], [(117, 88), (127, 88)]):
-        for (x1, y1), (x2, y2) in zip(line, line[1:], strict=False):
-            length = max(abs(x2 - x1), abs(y2 - y1)) + 1
-            columns = np.linspace(x1, x2, length).round().astype(int)
-            rows = np.linspace(y1, y2, length).round().astype(int)
-            canvas[rows, columns] = 255
-    return Image(pixels=np.repeat(canvas[:, :, None], 3, axis=2), label="drawn house", note="white lines on black")
-
-
-def _waving_pose() -> Pose:
-    """One person on the left, the right arm up; COCO order, pixels of a 128 px square."""
-    points = (
-        (36, 40), (36, 51), (29, 52), (21, 46), (17, 34), (43, 52), (47, 64), (48, 75), (32, 76),
-        (31, 92), (30, 108), (40, 76), (41, 92), (42, 108), (34, 38), (38, 38), (31, 39), (41, 39),
-    )  # fmt: skip
-    return Pose(people=(Person(points=tuple((float(x), float(y), 1.0) for x, y in points)),), width=128, height=128)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,11 @@ class Training(Job):
     scenes: int = knob(32768, lo=512, hi=10_000_000, help="Different scenes in the bank.")
     bf16: bool = knob(True, title="bfloat16", help="Compute in bfloat16 where that is safe.")
     folder: str = knob("", help="Where bank and checkpoint lie; empty: the user's own data folder.")
+    go_on: bool = knob(
+        False,
+        title="Go on from the built-in weights",
+        help="Start from the installed weights instead of fresh ones (a checkpoint in the folder still comes first).",
+    )
     install: bool = knob(False, help="Write the averaged weights where the program looks for its built-in models.")
 
 

@@ -37,7 +37,7 @@ Run = Generator[Event, None, Result]
 def train_vae(job: TrainVae, ctx: Ctx) -> Run:
     """Train the autoencoder; what is installed has standardised latents and comes with its linear preview map."""
     bank = yield from scene_bank(job)
-    vae = start_model("playworld/vae", job, ctx, warm=job.decoder_only)
+    vae = start_model("playworld/vae", job, ctx, installed=job.go_on or job.decoder_only)
     average = Average(vae, job.ema)
     name = "vae-decoder" if job.decoder_only else "vae"
     steps = diffusion.train_vae(vae, bank, job.batch_size, fit_config(job, ctx, name), average, job.decoder_only)
@@ -54,7 +54,7 @@ def train_vae(job: TrainVae, ctx: Ctx) -> Run:
 def train_clip(job: TrainClip, ctx: Ctx) -> Run:
     """Train both towers."""
     bank = yield from scene_bank(job)
-    clip = start_model("playworld/clip", job, ctx)
+    clip = start_model("playworld/clip", job, ctx, installed=job.go_on)
     average = Average(clip, job.ema)
     steps = clip_training.train_clip(clip, bank, job.batch_size, fit_config(job, ctx, "clip"), average)
     return (yield from follow_and_install(job, ctx, steps, "playworld/clip", average))
@@ -65,7 +65,7 @@ def train_unet(job: TrainUnet, ctx: Ctx) -> Run:
     bank = yield from scene_bank(job)
     with ctx.zoo.use("playworld/vae") as vae, ctx.zoo.use("playworld/clip") as clip:
         latents = yield from latent_bank(job, bank, vae)
-        unet = start_model("playworld/unet", job, ctx)
+        unet = start_model("playworld/unet", job, ctx, installed=job.go_on)
         average = Average(unet, job.ema)
         steps = diffusion.train_unet(
             unet, latents, clip.text, NoiseSchedule.scaled_linear(), job.batch_size, fit_config(job, ctx, "unet"), average
@@ -80,8 +80,9 @@ def train_control(job: TrainControl, ctx: Ctx) -> Run:
     with ExitStack() as stack:
         vae, clip, unet = (stack.enter_context(ctx.zoo.use(f"playworld/{name}")) for name in ("vae", "clip", "unet"))
         latents = yield from latent_bank(job, bank, vae)
-        torch.manual_seed(job.seed)
-        net = ControlNet.from_unet(unet, catalog.spec(key).build().config.hint_channels).to(ctx.device).requires_grad_(True).train()
+        net = start_model(key, job, ctx, installed=job.go_on)
+        if not job.go_on:
+            net = ControlNet.from_unet(unet, net.config.hint_channels).requires_grad_(True).train()
         average = Average(net, job.ema)
         config = fit_config(job, ctx, f"control-{job.kind}")
         steps = diffusion.train_controlnet(
@@ -94,7 +95,7 @@ def train_judge(job: TrainJudge, ctx: Ctx) -> Run:
     """Train the fact classifier or the joint regressor on renders."""
     bank = yield from scene_bank(job)
     key = f"playworld/{job.kind}"
-    net = start_model(key, job, ctx)
+    net = start_model(key, job, ctx, installed=job.go_on)
     average = Average(net, job.ema)
     train = vision.train_facts if job.kind == "facts" else vision.train_joints
     steps = train(net, bank, job.batch_size, fit_config(job, ctx, job.kind), average)
@@ -109,10 +110,10 @@ def fit_config(job: Training, ctx: Ctx, name: str) -> FitConfig:
     return FitConfig(steps=job.steps, lr=job.lr, ema=job.ema, seed=job.seed, bf16=job.bf16, folder=work_folder(job) / name)
 
 
-def start_model(key: str, job: Training, ctx: Ctx, warm: bool = False) -> nn.Module:
-    """A freshly initialised model, or (`warm`) the installed one, ready to be trained in fp32."""
+def start_model(key: str, job: Training, ctx: Ctx, *, installed: bool) -> nn.Module:
+    """The installed model or a freshly initialised one, ready to be trained in fp32."""
     torch.manual_seed(job.seed)
-    model = catalog.load(key) if warm else catalog.spec(key).build()
+    model = catalog.load(key) if installed else catalog.spec(key).build()
     return model.to(ctx.device, torch.float32).requires_grad_(True).train()
 
 

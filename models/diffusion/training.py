@@ -199,6 +199,30 @@ def diffusion_loss(
     return loss, {}
 
 
+def batches_of(
+    latents: LatentBank,
+    encode_text: Encode,
+    batch_size: int,
+    seed: int,
+    drop: float,
+    device: torch.device,
+    hints: Callable[[SceneBank, np.ndarray], np.ndarray] | None = None,
+) -> Callable[[int], Batch]:
+    """`batches(step)`: latents, captions (a share `drop` of them empty) and, if asked, hints of the same scenes."""
+
+    def batches(step: int) -> Batch:
+        rows = latents.bank.rows(step, batch_size, seed)
+        z = latents.sample(rows, generator_for(seed + 1, step)).to(device)
+        with torch.no_grad():
+            context = encode_text(caption_ids(latents.bank, rows, step, seed, drop).to(device))
+        if hints is None:
+            return Batch(z=z, context=context)
+        hint = torch.from_numpy(hints(latents.bank, rows)).permute(0, 3, 1, 2).to(device)
+        return Batch(z=z, context=context, hint=(hint.float() / 255).contiguous())
+
+    return batches
+
+
 def train_unet(
     unet: UNet,
     latents: LatentBank,
@@ -210,13 +234,7 @@ def train_unet(
 ) -> Iterator[TrainStep]:
     """Train the UNet on captions of the bank's scenes."""
     device = next(unet.parameters()).device
-
-    def batches(step: int) -> Batch:
-        rows = latents.bank.rows(step, batch_size, config.seed)
-        z = latents.sample(rows, generator_for(config.seed + 1, step))
-        with torch.no_grad():
-            context = encode_text(caption_ids(latents.bank, rows, step, config.seed, CAPTION_DROP).to(device))
-        return Batch(z=z.to(device), context=context)
+    batches = batches_of(latents, encode_text, batch_size, config.seed, CAPTION_DROP, device)
 
     def predict(x: Tensor, t: Tensor, batch: Batch) -> Tensor:
         return unet(x, t, batch.context)
@@ -251,15 +269,7 @@ def train_controlnet(
     """Train a ControlNet of `kind` (canny or pose) beside the frozen UNet."""
     device = next(net.parameters()).device
     unet.requires_grad_(False)
-    hints = HINTS[kind]
-
-    def batches(step: int) -> Batch:
-        rows = latents.bank.rows(step, batch_size, config.seed)
-        z = latents.sample(rows, generator_for(config.seed + 1, step))
-        with torch.no_grad():
-            context = encode_text(caption_ids(latents.bank, rows, step, config.seed, CONTROL_CAPTION_DROP).to(device))
-        hint = torch.from_numpy(hints(latents.bank, rows)).permute(0, 3, 1, 2).float() / 255
-        return Batch(z=z.to(device), context=context, hint=hint.to(device).contiguous())
+    batches = batches_of(latents, encode_text, batch_size, config.seed, CONTROL_CAPTION_DROP, device, HINTS[kind])
 
     def predict(x: Tensor, t: Tensor, batch: Batch) -> Tensor:
         down, middle = net(x, t, batch.context, batch.hint)

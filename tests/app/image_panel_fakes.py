@@ -99,9 +99,7 @@ class FakeHandle(QObject):
         made = replace(self.job, seed=7 + picture, batch_count=1)
         self.record.emit(
             "picture",
-            PictureRecord(
-                picture=picture, image=picture_of(picture), seed=7 + picture, job=made, saved_as=saved_as, save_error=save_error
-            ),
+            PictureRecord(picture=picture, image=picture_of(picture), seed=7 + picture, job=made, saved_as=saved_as, save_error=save_error),
         )
 
     def run_through(self) -> None:

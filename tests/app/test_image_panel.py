@@ -11,11 +11,12 @@ from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QSli
 
 from app.jobs.diffusion import CheckControls, Control, DecodeLatent, Txt2Img, demo_job
 from app.jobs.library import DeleteFromGallery, ListGallery, ReadRecipe
-from app.jobs.maps import EdgeMap, PlayworldScene, PoseFromJson
+from app.jobs.maps import EdgeMap, PlayworldScene, PoseFromJson, PoseFromPicture
 from app.panels.image.panel import ImagePanel
 from app.protocol.job import job_to_dict
 from app.protocol.payloads import Image, Person, Pose, Result
 from app.settings import Settings
+from app.widgets.image_view import to_qimage
 from tests.app.image_panel_fakes import FakeEngine, flat, picture_of
 
 JOB = Txt2Img(prompt="a red house", steps=5, seed=3)
@@ -437,6 +438,32 @@ def test_a_drop_that_cannot_be_read_is_one_sentence(panel):
     assert panel.banner.text() == "broken.png is a text file, not a picture." and panel.job() == before
 
 
+def test_a_pasted_picture_asks_too(panel):
+    mime = QMimeData()
+    mime.setImageData(to_qimage(flat(80, 64, 48)))
+    assert panel.accept_drop(mime)
+    panel.choices.answer("Find its poses")
+    assert (panel.engine.last(PoseFromPicture).job.image.pixels == 80).all()
+    assert not panel.accept_drop(QMimeData())
+
+
+def test_tab_goes_through_the_form_in_the_order_of_reading(panel):
+    panel.put_job(demo_job())
+    form, rows = panel.form, panel.controls.rows
+    wanted = [
+        panel.presets.button, form.editor("prompt"), form.editor("negative_prompt"), form.editor("sampler"), form.editor("schedule"),
+        form.editor("steps"), form.editor("cfg_scale"), form.editor("width"), form.editor("height"), form._editors["seed"].box,
+        form.editor("batch_count"), panel.controls._add["canny"], rows[0]._enable, rows[0].thumb, rows[1]._enable,
+        rows[1].window_slider, panel.side_form.generate_button,
+    ]  # fmt: skip
+    chain, widget = [], wanted[0]
+    while widget not in chain:
+        chain.append(widget)
+        widget = widget.nextInFocusChain()
+    places = [chain.index(widget) for widget in wanted]
+    assert places == sorted(places)
+
+
 def test_surprise_me_takes_a_scene_and_can_be_undone(panel):
     draw(panel)
     before = panel.job()
@@ -456,9 +483,7 @@ def gallery_with(panel, *names: str) -> None:
     panel.engine.answer_all()
 
 
-@pytest.mark.parametrize(
-    ("key", "taken"), [(Qt.Key.Key_A, None), (Qt.Key.Key_S, {"seed"}), (Qt.Key.Key_P, {"prompt", "negative_prompt"})]
-)
+@pytest.mark.parametrize(("key", "taken"), [(Qt.Key.Key_A, None), (Qt.Key.Key_S, {"seed"}), (Qt.Key.Key_P, {"prompt", "negative_prompt"})])
 def test_recalling_from_the_gallery(panel, qtbot, key, taken):
     gallery_with(panel, "b.png", "a.png")
     kept = replace(demo_job(), negative_prompt="snow", seed=99)
@@ -521,7 +546,6 @@ def test_a_drawing_without_a_control_survives_too(panel, qtbot, settings):
 
 
 def test_nonsense_in_the_saved_state_leaves_the_defaults(panel, settings):
-    panel.restore_state.__func__  # the panel has one
     settings.set_panel("image", {"job": {"steps": "many"}, "stage": "x"})
     panel.restore()
     assert panel.banner.text() and panel.job() == Txt2Img()

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from app.jobs.diffusion import Control, Txt2Img
+from app.jobs.vocabulary import Vocabulary
 from app.panels.image.equations import step_equation
 from app.panels.image.film import MAX_EXACT_BYTES, Film, control_windows
 from app.panels.image.words import Words, unknown_note
 from models.diffusion.samplers import SAMPLERS, NoiseSource
+from models.playworld.words import unknown_words
 from tests.app.image_panel_fakes import flat, start_facts, step_record
 
 JOB = Txt2Img(steps=4, batch_count=2)
@@ -100,3 +102,12 @@ def test_the_equation_is_what_the_sampler_does(name, eta):
 def test_the_numbers_stand_below_the_formula():
     text = step_equation("euler", 4.0, 1.0).text(11)
     assert text.splitlines()[-1] == "x₁₂ = 0.25 x₁₁ + 0.75 x0"
+
+
+def test_the_vocabulary_job_tells_what_the_model_itself_knows(drive):
+    facts = drive(Vocabulary())[-1].result.facts
+    words = Words()
+    words.learn(facts["groups"], facts["words"])
+    text = "Two people in jeans, beside a dragon and a 3 storey house at sunset?"
+    assert words.unknown(text) == unknown_words(text) == ["dragon", "3", "storey"]
+    assert "house" in facts["groups"]["things"]

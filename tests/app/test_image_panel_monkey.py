@@ -96,12 +96,26 @@ class Monkey:
         say()
 
 
+@pytest.fixture
+def open_settings(tmp_path):
+    """Opens the same folder as often as asked; closed when all widgets are gone."""
+    opened = []
+
+    def make() -> Settings:
+        opened.append(Settings(tmp_path / "settings"))
+        return opened[-1]
+
+    yield make
+    for settings in opened:
+        settings.storage.close()
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_two_hundred_random_actions(qtbot, tmp_path, monkeypatch, seed):
+def test_two_hundred_random_actions(qtbot, open_settings, monkeypatch, seed):
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_a, **_k: ("", ""))
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_a, **_k: ("", ""))
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda *_a: True)
-    settings = Settings(tmp_path / "settings")
+    settings = open_settings()
     panel = ImagePanel(FakeEngine(), settings)
     qtbot.addWidget(panel, before_close_func=ImagePanel.about_to_close)
     panel.resize(1160, 730)
@@ -124,10 +138,7 @@ def test_two_hundred_random_actions(qtbot, tmp_path, monkeypatch, seed):
     assert any(image is not None and np.array_equal(image.pixels, drawing) for image in kept)
     panel.save_now()
     settings.flush()
-    settings.storage.close()
-    again = Settings(tmp_path / "settings")
-    second = ImagePanel(FakeEngine(), again)
+    second = ImagePanel(FakeEngine(), open_settings())
     qtbot.addWidget(second, before_close_func=ImagePanel.about_to_close)
     second.restore()
     assert second.remembered_job() == panel.remembered_job()
-    again.storage.close()

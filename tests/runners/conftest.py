@@ -47,10 +47,11 @@ BUILDERS = {
 
 
 def randomised(module: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Every parameter away from its start, so that no zero convolution hides what follows it."""
+    """Every parameter away from its start, so that no zero convolution hides what follows it; the same in every session."""
     generator = torch.Generator().manual_seed(seed)
-    for parameter in module.parameters():
-        parameter.data += 0.15 * torch.randn(parameter.shape, generator=generator)
+    for name, parameter in module.named_parameters():
+        spread = 0.3 * torch.randn(parameter.shape, generator=generator)
+        parameter.data = spread + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
     return module
 
 

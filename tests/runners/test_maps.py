@@ -196,3 +196,11 @@ def test_a_scene_comes_with_everything_known_about_it(drive):
 def test_a_scene_without_people_has_no_pose(drive):
     seed = next(seed for seed in range(100) if not sample_scene(seed).people)
     assert set(result(drive(PlayworldScene(seed=seed))).files) == {"picture.png", "edges.png"}
+
+
+def test_the_demonstration_is_a_scene_that_was_never_trained_on(drive):
+    """`demo_job` reads its maps from assets/samples; this is how they were made (up to versions of Pillow and OpenCV)."""
+    done = result(drive(PlayworldScene(seed=10267, split="held-out")))
+    edges, pose = (control for control in demo_job().control)
+    assert np.mean(edges.image.pixels == done.files["edges.png"].pixels) > 0.98 and edges.image.pixels.mean() > 10
+    assert np.allclose(pose.pose.people[0].points, done.files["pose"].people[0].points, atol=1e-3)

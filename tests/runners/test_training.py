@@ -72,6 +72,14 @@ def test_every_training_runs_resumes_and_installs(weights, drive, kind, key, cha
     assert (weights / "weights" / "playworld-latent-rgb.json").exists() == (key == "vae")
 
 
+@pytest.mark.parametrize(("kind", "key"), [(TrainUnet, "unet"), (TrainControl, "control-canny")])
+def test_training_can_go_on_from_the_installed_weights(weights, drive, kind, key):
+    before = catalog.load(f"playworld/{key}").state_dict()
+    drive(training(kind, weights, steps=1, lr=1e-7, go_on=True, install=True))
+    after = catalog.load(f"playworld/{key}").state_dict()
+    assert all(np.allclose(after[name].numpy(), value.numpy(), atol=2e-3) for name, value in before.items())
+
+
 def test_evaluation_names_every_figure_with_its_bounds(weights, drive):
     job = EvaluateTxt2Img(scenes=8, steps=2, batch_size=4, device="cpu")
     done = drive(job)[-1]

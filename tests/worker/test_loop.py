@@ -355,3 +355,15 @@ def test_the_thread_runs_and_ends() -> None:
     bench.worker.post(commands.Quit())
     assert bench.worker.join(5) and not bench.worker.alive
     assert bench.names(1)[-1] == "Done"
+
+
+def test_a_stuck_reader_stops_the_runs_but_not_the_commands(monkeypatch) -> None:
+    monkeypatch.setattr("app.worker.loop.MAX_BACKLOG", 5)
+    bench = Bench({"quick": endless})
+    bench.submit(1, Quick())
+    for _ in range(30):
+        bench.worker.turn()  # nobody drains
+    assert bench.mailbox.backlog() == 6
+    bench.worker.post(commands.Cancel(run_id=1))
+    bench.go()
+    assert bench.names(1)[-1] == "Cancelled" and bench.names(1).count("Step") == 4

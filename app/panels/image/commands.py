@@ -174,9 +174,7 @@ class Commands(QObject):
         controls = [Control(kind="canny", image=files["edges.png"], end=0.8, source="scene")]
         if "pose" in files:
             controls.append(Control(kind="pose", pose=files["pose"], source="scene"))
-        job = replace(
-            now, prompt=result.facts["caption"], width=scene.size, height=scene.size, control=tuple(controls), seed=-1
-        )
+        job = replace(now, prompt=result.facts["caption"], width=scene.size, height=scene.size, control=tuple(controls), seed=-1)
         self._replace(job, f"Scene {scene.seed} of the built-in world: caption, edges and people are set.")
         self._panel.imports.set_underneath(files["picture.png"])
 

@@ -109,9 +109,17 @@ class ControlList(QWidget):
         row.open_requested.connect(self.opened)
         row.remove_requested.connect(self._on_remove)
         row.answered.connect(self.answered)
-        self._rows.append(row)
         self._column.addWidget(row)
+        before = self._rows[-1].focus_chain()[-1] if self._rows else self._add["pose"]
+        for widget in row.focus_chain():
+            QWidget.setTabOrder(before, widget)
+            before = widget
+        self._rows.append(row)
         return row
+
+    def focus_chain(self) -> list[QWidget]:
+        """What Tab goes through before the rows."""
+        return list(self._add.values())
 
     def _drop(self, row: ControlRow) -> None:
         self._rows.remove(row)

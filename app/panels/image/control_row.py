@@ -202,6 +202,13 @@ class ControlRow(QFrame):
         self._answer.setText(QUESTIONS.get(self._question, ""))
         self._answer.setVisible(self._question in QUESTIONS)
 
+    def focus_chain(self) -> list[QWidget]:
+        """What Tab goes through, in the order of reading."""
+        return [
+            self._enable, self._kind, self._more, self._remove, self.thumb, self._weight, self._weight_box, self.window_slider,
+            self._answer, self._mode, self._resize, self._invert,
+        ]  # fmt: skip
+
     def set_active_edit(self, active: bool) -> None:
         """Whether this is the control the editor on the stage shows."""
         self.thumb.set_chosen(active)

@@ -47,9 +47,7 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def step_equation(
-    sampler: str, sigma: float, sigma_next: float, *, sigma_before: float | None = None, eta: float = 0.0
-) -> StepEquation:
+def step_equation(sampler: str, sigma: float, sigma_next: float, *, sigma_before: float | None = None, eta: float = 0.0) -> StepEquation:
     """What the sampler does from `sigma` to `sigma_next`; `sigma_before` is the level of the step before."""
     return _MAKERS[sampler](sigma, sigma_next, sigma_before, eta)
 

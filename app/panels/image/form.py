@@ -189,6 +189,11 @@ class Form(QWidget):
             edit.set_words(self._words.groups)
             edit.set_unknown(self._words.unknown)
 
+    def focus_chain(self) -> list[QWidget]:
+        """What Tab goes through, in the order of reading."""
+        shown = [self.editor(name) for pair in PAIRS for name in pair]
+        return [*self.prompts.values(), *shown, self._fold, *(self.editor(name) for line in MORE for name in line)]
+
     def problem(self) -> str:
         """Why the values do not make a job; "" if they do."""
         return self._problem.text()

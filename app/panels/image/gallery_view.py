@@ -62,6 +62,7 @@ class GalleryView(QWidget):
         self._delete = QToolButton(toolTip="Delete the chosen pictures (Del); can be undone")
         self._folder = QToolButton(toolTip="Show in folder")
         self._total = 0
+        self._known: set[str] = set()
         self._build()
 
     def _build(self) -> None:
@@ -105,6 +106,7 @@ class GalleryView(QWidget):
     def clear(self) -> None:
         """Forget everything."""
         self.list.clear()
+        self._known.clear()
         self._total = 0
         self._show_state()
 
@@ -115,8 +117,9 @@ class GalleryView(QWidget):
 
     def append(self, item: GalleryItem, *, first: bool = False) -> None:
         """One more picture, at the end or (a new one) at the front."""
-        if self.find(item.path) is not None:
+        if item.path in self._known:
             return
+        self._known.add(item.path)
         row = QListWidgetItem(QIcon(QPixmap.fromImage(to_qimage(item.thumbnail))), "")
         row.setData(_PATH, item.path)
         seed = "" if item.seed is None else f"seed {item.seed}\n"
@@ -132,6 +135,7 @@ class GalleryView(QWidget):
             row = self.find(path)
             if row is not None:
                 self.list.takeItem(row)
+                self._known.discard(path)
         self._show_state()
 
     def find(self, path: str) -> int | None:

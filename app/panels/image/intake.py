@@ -80,4 +80,3 @@ class Intake(QObject):
                 ("Lay it under the drawing", partial(self._maps.set_underneath, image)),
             ],
         )
-

@@ -31,9 +31,7 @@ class MapDesk(QObject):
     size_changed = Signal(int, int)
     """Undo, redo or an import brought an editor to another size."""
 
-    def __init__(
-        self, rows: ControlList, canvas: EdgeCanvas, poser: PoseEditor, errands: Errands, parent: QObject
-    ) -> None:
+    def __init__(self, rows: ControlList, canvas: EdgeCanvas, poser: PoseEditor, errands: Errands, parent: QObject) -> None:
         super().__init__(parent)
         self._rows, self.canvas, self.poser, self._errands = rows, canvas, poser, errands
         self._edited: dict[str, ControlRow | None] = {"canny": None, "pose": None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
@@ -26,6 +28,10 @@ class SideForm(QWidget):
         self._surprise_button = QPushButton(icon("magic"), "Surprise me")
         self._advice = QLabel(wordWrap=True)
         self._build(presets_button)
+        chain = [presets_button, self._surprise_button, *self.form.focus_chain(), *self.controls.focus_chain()]
+        chain += [self.generate_button, self._step_button]
+        for first, second in pairwise(chain):
+            QWidget.setTabOrder(first, second)
 
     def _build(self, presets_button: QPushButton) -> None:
         inside, column = QWidget(), QVBoxLayout()

@@ -30,9 +30,7 @@ class Watching(QObject):
     """Image: another finished picture is on show."""
     failed = Signal(object)
 
-    def __init__(
-        self, runs: Runs, view: WatchView, timeline: Timeline, side: SideView, errands: Errands, parent: QObject
-    ) -> None:
+    def __init__(self, runs: Runs, view: WatchView, timeline: Timeline, side: SideView, errands: Errands, parent: QObject) -> None:
         super().__init__(parent)
         self._runs, self._view, self._timeline, self._side, self._errands = runs, view, timeline, side, errands
         self._replay = QTimer(self, interval=REPLAY_MS)

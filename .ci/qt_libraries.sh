@@ -31,10 +31,14 @@ lost=$(missing)
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "Installing the system libraries that Qt needs."
     apt-get update -qq
-    # one by one: a name that this release spells differently must not hold up the others
-    for package in $packages; do
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || true
-    done
+    install="apt-get install -y -qq --no-install-recommends"
+    export DEBIAN_FRONTEND=noninteractive
+    if ! $install $packages >/dev/null 2>&1; then
+        # a name that this release spells differently must not hold up the others
+        for package in $packages; do
+            $install "$package" >/dev/null 2>&1 || echo "$package could not be installed"
+        done
+    fi
     lost=$(missing)
     [ -z "$lost" ] && exit 0
 fi
