@@ -23,6 +23,7 @@ class Training(Job):
     steps: int = knob(1000, lo=1, hi=10_000_000, top=True, help="Updates in all; a resumed run counts those it has made.")
     batch_size: int = knob(32, lo=1, hi=4096, help="Pictures an update sees.")
     lr: float = knob(1e-3, lo=1e-7, hi=1.0, title="Learning rate", help="Peak rate of AdamW, after 100 steps of warm-up.")
+    cooldown: float = knob(0.25, lo=0.0, hi=1.0, help="Share of the updates, at the end, over which the rate falls to zero.")
     ema: float = knob(
         0.999, lo=0.0, hi=0.99999, title="Average", help="Memory of the running average of the weights that is kept in the end."
     )

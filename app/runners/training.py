@@ -107,7 +107,9 @@ def work_folder(job: Training) -> Path:
 
 
 def fit_config(job: Training, ctx: Ctx, name: str) -> FitConfig:
-    return FitConfig(steps=job.steps, lr=job.lr, ema=job.ema, seed=job.seed, bf16=job.bf16, folder=work_folder(job) / name)
+    return FitConfig(
+        steps=job.steps, lr=job.lr, cooldown=job.cooldown, ema=job.ema, seed=job.seed, bf16=job.bf16, folder=work_folder(job) / name
+    )
 
 
 def start_model(key: str, job: Training, ctx: Ctx, *, installed: bool) -> nn.Module:

@@ -13,6 +13,7 @@ from app.jobs.diffusion import CheckControls, Control, DecodeLatent, Txt2Img, de
 from app.jobs.library import DeleteFromGallery, ListGallery, ReadRecipe
 from app.jobs.maps import EdgeMap, PlayworldScene, PoseFromJson, PoseFromPicture
 from app.panels.image.panel import ImagePanel
+from app.protocol.errors import ErrorReport
 from app.protocol.job import job_to_dict
 from app.protocol.payloads import Image, Person, Pose, Result
 from app.settings import Settings
@@ -314,6 +315,28 @@ def test_a_failed_run_says_so_and_keeps_everything(panel):
     handle.fail("There is not enough memory for this run.", "Choose a smaller size.")
     assert panel.banner.text() == "There is not enough memory for this run."
     assert panel.idle and panel.job() == before
+
+
+@pytest.mark.parametrize(
+    ("report", "action", "seen"),
+    [
+        (
+            ErrorReport(kind="user", title="Control 1 (canny): The map is empty."),
+            "Open its map",
+            lambda p: p.stage.currentWidget() is p.canvas,
+        ),
+        (ErrorReport(kind="memory", title="Too large."), "Smaller picture", lambda p: p.job().width == 64),
+        (ErrorReport(kind="bug", title="ValueError: x"), "Try again", lambda p: p.engine.count(Txt2Img) == 2),
+    ],
+)
+def test_a_failure_offers_what_most_likely_helps(panel, report, action, seen):
+    draw(panel)
+    panel.commands.generate()
+    handle = panel.engine.last(Txt2Img)
+    handle.end("failed", handle.failed, report)
+    assert panel.banner._action.text() == action and panel.timeline.transport.text() == "no steps yet"
+    panel.banner._action.click()
+    assert seen(panel)
 
 
 def test_the_finished_picture_is_shown_and_goes_into_the_gallery(panel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from app.jobs.library import SaveToGallery
 from app.jobs.maps import PlayworldScene
 from app.jobs.vocabulary import Vocabulary
 from app.panels.image.runs import PAUSED
-from app.protocol.errors import UserError
+from app.protocol.errors import ErrorReport, UserError
 from app.protocol.payloads import Image, Result
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Commands(QObject):
             (panel.form.submitted, self.generate), (watch.generate_requested, self.generate),
             (panel.side.gallery.generate_requested, self.generate), (watch.save_requested, self.save_picture),
             (panel.controls.removed, self._on_removed), (panel.controls.answered, self._on_answered),
-            (panel.runs.planned, self._on_planned), (panel.runs.finished_picture, self._on_finished),
+            (panel.runs.failed, self._on_failed), (panel.runs.planned, self._on_planned), (panel.runs.finished_picture, self._on_finished),
             (panel.gallery.recalled, self.recall), (panel.gallery.deleting, self._on_deleting),
             (panel.intake.restored, self._on_restored), (panel.imports.told, self._on_told),
             (panel.presets.chosen, self._on_preset), (panel.presets.restored, self._on_own_preset),
@@ -86,6 +87,26 @@ class Commands(QObject):
         panel.runs.submit(job, park_after)
         if not any(edit.hasFocus() for edit in panel.form.prompts.values()):
             panel.timeline.strip.setFocus()
+
+    @Slot(object)
+    def _on_failed(self, report: ErrorReport) -> None:
+        """A run could not be made: the sentence, and the one thing that most likely helps."""
+        panel = self._panel
+        named, rows = re.match(r"Control (\d+)", report.title), panel.controls.rows
+        if named and int(named.group(1)) <= len(rows):
+            action, do = "Open its map", partial(panel.desk.open, rows[int(named.group(1)) - 1])
+        elif report.kind == "memory":
+            action, do = "Smaller picture", self.make_smaller
+        else:
+            action, do = "Try again", self.generate
+        panel.banner.show_message("error", report.title, report.hint, action, do, report.traceback)
+
+    @Slot()
+    def make_smaller(self) -> None:
+        """Half the size of the picture, as far as that goes."""
+        now = self._panel.remembered_job()
+        width, height = (max(64, side // 16 * 8) for side in (now.width, now.height))
+        self._replace(replace(now, width=width, height=height), f"The picture is {width} x {height} now.")
 
     @Slot(object)
     def _on_planned(self, start: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal, Slot
-from PySide6.QtWidgets import QAbstractSpinBox, QCheckBox, QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QCheckBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from app.jobs.diffusion import SAMPLER_TITLES, SCHEDULE_TITLES, Txt2Img
 from app.panels.image.words import Words, unknown_note
@@ -23,7 +23,7 @@ from app.widgets.prompt_edit import PromptEdit
 
 PAIRS = (("sampler", "schedule"), ("steps", "cfg_scale"), ("width", "height"), ("seed", "batch_count"))
 MORE = (("eta", "device"), ("keep_steps",))
-SPANS = {"seed": 4, "batch_count": 2}  # of six columns; all others take three
+WIDTHS = {"seed": 2}  # shares of the line; all others take one
 LEAST_FIELD = 56  # px; fields share the width of the column instead of asking for more
 PROMPTS = {
     "prompt": ("What the picture shall show", 3),
@@ -61,22 +61,17 @@ class Form(QWidget):
         for name in PROMPTS:
             self._add_prompt(column, name)
         self._add_quiet(column)
-        grid, more = QGridLayout(), QGridLayout()
-        for one, lines in ((grid, PAIRS), (more, MORE)):
-            one.setContentsMargins(0, 0, 0, 0)
-            one.setHorizontalSpacing(8)
-            one.setVerticalSpacing(2)
-            for place, names in enumerate(lines):
-                for name in names:
-                    self._add_cell(one, name, place, 0 if name == names[0] else SPANS.get(names[0], 3))
-            for side in range(6):
-                one.setColumnStretch(side, 1)
-                one.setColumnMinimumWidth(side, 1)
+        everyday, more = QVBoxLayout(), QVBoxLayout()
+        for lines, names_of_lines in ((everyday, PAIRS), (more, MORE)):
+            lines.setContentsMargins(0, 0, 0, 0)
+            lines.setSpacing(4)
+            for names in names_of_lines:
+                lines.addLayout(self._line(names))
         self._folded.setLayout(more)
         self._fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._fold.clicked.connect(self._on_fold)
         self.set_expanded(False)
-        column.addLayout(grid)
+        column.addLayout(everyday)
         column.addWidget(self._problem)
         column.addWidget(self._fold)
         column.addWidget(self._folded)
@@ -104,18 +99,31 @@ class Form(QWidget):
             label.hide()
         column.addWidget(self._note)
 
-    def _add_cell(self, grid: QGridLayout, name: str, place: int, left: int) -> None:
-        editor = make_editor(name, knobs(Txt2Img)[name], field_types(Txt2Img)[name])
+    def _line(self, names: Sequence[str]) -> QHBoxLayout:
+        """Fields side by side, each below its title."""
+        line = QHBoxLayout()
+        line.setSpacing(8)
+        for name in names:
+            cell = QVBoxLayout()
+            cell.setSpacing(2)
+            editor = self._make_editor(name)
+            cell.addWidget(self._label(name, editor.widget))
+            cell.addWidget(editor.widget)
+            line.addLayout(cell, WIDTHS.get(name, 1))
+            line.setAlignment(cell, Qt.AlignmentFlag.AlignTop)
+        return line
+
+    def _make_editor(self, name: str) -> FieldEditor:
+        knob = knobs(Txt2Img)[name]
+        editor = make_editor(name, knob, field_types(Txt2Img)[name])
         editor.set_value(self._values[name])
         editor.edited.connect(self._on_edited)
-        self._editors[name] = editor
         for field in (editor.widget, *editor.widget.findChildren(QAbstractSpinBox)):
-            field.setToolTip(knobs(Txt2Img)[name].help)
+            field.setToolTip(knob.help)
             if not isinstance(field, QCheckBox):
                 field.setMinimumWidth(LEAST_FIELD)
-        span = SPANS.get(name, 3)
-        grid.addWidget(self._label(name, editor.widget), 2 * place, left, 1, span)
-        grid.addWidget(editor.widget, 2 * place + 1, left, 1, span)
+        self._editors[name] = editor
+        return editor
 
     def _label(self, name: str, widget: QWidget) -> QLabel:
         knob = knobs(Txt2Img)[name]

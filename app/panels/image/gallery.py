@@ -114,7 +114,7 @@ class Gallery(QObject):
         self.delete_now()
         self._doomed = list(paths)
         self._view.remove(paths)
-        self._timer.start(); self.delete_now()
+        self._timer.start()
         self.deleting.emit(len(paths))
 
     @Slot()

@@ -75,6 +75,7 @@ class GalleryView(QWidget):
             button = QPushButton(title, toolTip=tip)
             button.setProperty("role", "flat")
             button.setProperty("what", what)
+            button.setMinimumWidth(40)
             button.clicked.connect(self._on_button)
             self._buttons[what] = button
             row.addWidget(button)

@@ -99,7 +99,7 @@ class ImagePanel(Panel):
         ):  # fmt: skip
             signal.connect(slot)
         self.choices.asked.connect(self.banner.clear)
-        for part in (self.errands, self.runs, self.watching, self.imports, self.intake, self.gallery, self.presets):
+        for part in (self.errands, self.watching, self.imports, self.intake, self.gallery, self.presets):
             part.failed.connect(self.show_error)
 
     # the job -------------------------------------------------------------------------------------------------------

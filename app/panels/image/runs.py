@@ -34,7 +34,7 @@ class Runs(QObject):
     busy = Signal(str)
     """A sentence while there are no steps to see, such as loading weights; "" when that is over."""
     failed = Signal(object)
-    """UserError or ErrorReport."""
+    """ErrorReport."""
     ended = Signal(str)
     """done, cancelled or failed."""
 

@@ -60,7 +60,7 @@ class SideForm(QWidget):
         outer.setSpacing(0)
         outer.addWidget(scroll, 1)
         outer.addWidget(self._foot())
-        self.setMinimumWidth(290)
+        self.setMinimumWidth(256)
 
     def _foot(self) -> QWidget:
         foot, column, row = QWidget(), QVBoxLayout(), QHBoxLayout()

@@ -14,7 +14,7 @@ from app.protocol.payloads import Curve
 from app.widgets.curve_view import CurveView
 from app.widgets.inspector import Inspector
 
-RUN_COLOUR, PLAN_COLOUR = 7, 5
+RUN_COLOUR, PLAN_COLOUR = 7, 4
 TEACH = "Generate a picture, then click any step in the film strip: its numbers and its equation stand here."
 
 

@@ -84,6 +84,9 @@ class Timeline(QWidget):
 
     def show_position(self, film: Film | None, state: str) -> None:
         """Where we are, and which buttons can be pressed."""
+        if film and state == "idle" and not film.last:
+            film = None  # it ended before its first step
+            self.strip.clear()
         position, last = (film.position, film.last) if film else (0, 0)
         self.strip.select(position)
         running = state in ("starting", "running")
