@@ -97,6 +97,7 @@ def synchronise(device: str) -> None:
 
 def main() -> None:
     options = arguments()
+    diffusers.logging.set_verbosity_error()
     if options.threads:
         torch.set_num_threads(options.threads)
     report.heading(

@@ -15,7 +15,7 @@ from torch import nn
 from models.checkpoint import CheckpointError, Keymap, Progress, find_files, load_into
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
-BUILT_IN_LICENCE = "MIT, trained by this project on its own pictures"
+BUILT_IN_LICENCE = "the project's own: trained here, on pictures made here"
 
 
 def weights_folder() -> Path:
