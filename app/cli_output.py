@@ -61,6 +61,8 @@ def file_content(value: Any) -> tuple[str, bytes | str]:
     if isinstance(value, payloads.Curve):
         header = [value.x_label or "x", value.y_label or "y"]
         return ".csv", _csv([header, *zip(value.x.tolist(), value.y.tolist(), strict=True)])
+    if isinstance(value, payloads.Pose):
+        return ".json", json.dumps(value.openpose(), indent=1) + "\n"
     if isinstance(value, bytes):
         return ".bin", value
     if isinstance(value, str):

@@ -217,6 +217,12 @@ class Pose:
         if not all(isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= 100_000 for size in sizes):
             raise UserError(f"A pose cannot have a canvas of {str(self.width)[:20]} x {str(self.height)[:20]}.")
 
+    def openpose(self) -> dict[str, Any]:
+        """The pose as other programs read it: OpenPose's JSON document, missing points as 0, 0, 0."""
+        flat = [[value if point[2] > 0 else 0.0 for point in person.points for value in point] for person in self.people]
+        people = [{"pose_keypoints_2d": [round(float(value), 3) for value in values]} for values in flat]
+        return {"people": people, "canvas_width": self.width, "canvas_height": self.height}
+
 
 @dataclass(frozen=True, eq=False)
 class Result:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def _open_studio(plan: Plan, ctx: Ctx, stack: contextlib.ExitStack) -> Studio:
     }
     _check_memory(job, vae, unet, ctx)
     denoiser = Denoiser(
-        unet, plan.schedule, context=contexts[0], null_context=contexts[1], cfg_scale=job.cfg_scale,
+        _checked(unet, ctx), plan.schedule, context=contexts[0], null_context=contexts[1], cfg_scale=job.cfg_scale,
         prediction=plan.kind.prediction, controls=_control_inputs(plan, nets, ctx), sigmas=plan.sigmas, dtype=ctx.dtype,
     )  # fmt: skip
     return Studio(
@@ -96,16 +96,23 @@ def _open_studio(plan: Plan, ctx: Ctx, stack: contextlib.ExitStack) -> Studio:
     )
 
 
+def _checked(net: nn.Module, ctx: Ctx) -> Callable:
+    """The network, which asks before every call whether the run is to end: a cancel waits for one call at most."""
+
+    def call(*args, **options):
+        ctx.check()
+        return net(*args, **options)
+
+    return call
+
+
 def _control_inputs(plan: Plan, nets: dict[str, nn.Module], ctx: Ctx) -> list[ControlInput]:
     inputs = []
     for planned in plan.active:
         control = planned.control
         hint = display.hint(planned.map, device=ctx.device)  # (1, 3, H, W) in [0, 1]
-        inputs.append(
-            ControlInput(
-                net=nets[control.kind], hint=hint, weight=control.weight, start=control.start, end=control.end, mode=control.mode
-            )
-        )
+        net = _checked(nets[control.kind], ctx)
+        inputs.append(ControlInput(net=net, hint=hint, weight=control.weight, start=control.start, end=control.end, mode=control.mode))
     return inputs
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from app.cli_output import file_content
 from app.jobs.diffusion import Control, demo_job
 from app.jobs.maps import EdgeMap, PlayworldScene, PoseFromJson, PoseFromPicture, PoseMap, PoseToJson
 from app.protocol.events import Done, Failed
@@ -130,6 +131,8 @@ def test_json_there_and_back(drive, tmp_path):
     assert result(drive(PoseFromJson(text=text))).files["pose"] == WAVING
     path = tmp_path / "pose.json"
     path.write_text(text)
+    assert result(drive(PoseFromJson(path=str(path)))).files["pose"] == WAVING
+    path.write_text(file_content(WAVING)[1])  # what the command line writes is the same document
     assert result(drive(PoseFromJson(path=str(path)))).files["pose"] == WAVING
     control = control_maps.load_files(Control(kind="pose", pose_file=str(path)))
     assert control.pose == WAVING and control.pose_file == ""

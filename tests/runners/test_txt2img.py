@@ -32,10 +32,12 @@ from app.runners.diffusion_models import preview_map
 from app.runners.png_recipe import read_recipe
 from app.worker import loop
 from app.worker.mailbox import Mailbox
+from models.diffusion.controlnet import ControlNet
 from models.diffusion.guidance import control_steps
 from models.diffusion.preview import latent_rgb
 from models.diffusion.samplers import SAMPLERS
 from models.diffusion.schedule import SCHEDULES
+from models.diffusion.unet import UNet
 from models.playworld.render import render
 from models.playworld.scene import sample_scene
 
@@ -224,6 +226,29 @@ def test_cancelling_costs_at_most_the_step_at_work(stage):
         pass
     events += mailbox.drain()[0]
     assert isinstance(events[-1], Cancelled) and len(records(events, "step")) == 1
+
+
+def test_a_cancel_waits_for_one_network_call_at_most(stage, monkeypatch):
+    worker, mailbox = stage(job(steps=5, sampler="heun", control=(Control(kind="canny", image=lines()),)))
+    calls = []
+
+    def counted(network):
+        forward = network.forward
+
+        def call(self, *args, **options):
+            calls.append(network.__name__)
+            if len(calls) == 4:  # the UNet's second evaluation of a Heun step
+                worker.post(commands.Cancel(run_id=1))
+            return forward(self, *args, **options)
+
+        monkeypatch.setattr(network, "forward", call)
+
+    counted(UNet)
+    counted(ControlNet)
+    while worker.turn():
+        pass
+    assert isinstance(mailbox.drain()[0][-1], Cancelled)
+    assert len(calls) == 4
 
 
 # --- CFG while it runs ---------------------------------------------------------------------------------
