@@ -11,7 +11,16 @@ from models.playworld.labels import Fact
 from models.playworld.people import FREE
 from models.playworld.scene import POSITIONS, Person, Scene, Thing
 from models.playworld.words import (
-    GROUND_ADVERBS, GROUND_NOUNS, KIND_NOUNS, MAX_LEN, PLACES, POSE_PHRASES, RANGES, SKY_ADVERBS, SKY_NOUNS, split_words,
+    GROUND_ADVERBS,
+    GROUND_NOUNS,
+    KIND_NOUNS,
+    MAX_LEN,
+    PLACES,
+    POSE_PHRASES,
+    RANGES,
+    SKY_ADVERBS,
+    SKY_NOUNS,
+    split_words,
 )
 
 Phrase = tuple[str, list[Fact]]

@@ -6,7 +6,7 @@ text is <start> words <end>, padded with <end>, and the end has the largest id.
 
 import re
 
-from models.playworld.people import FREE, POSES
+from models.playworld.people import FREE
 from models.playworld.scene import COLOURS, HAIRS, TROUSERS
 
 SKY_NOUNS = {

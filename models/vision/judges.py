@@ -1,8 +1,8 @@
 """Two small convolutional judges of Playworld pictures, trained on renders only and used to measure what the generators draw.
 
 `FactClassifier` answers a fixed table of questions (which sky, is there a house, which colour has it ...). Every kind of thing has a
-learned query that looks for it on the feature map (attention pooling, arXiv 1706.03762 eq. 1 with one query and four heads); the answers about
-colour, place and distance come from heads that all kinds share, so a colour learned on cars is known on houses too.
+learned query that looks for it on the feature map (attention pooling, arXiv 1706.03762 eq. 1 with one query and four heads); the
+answers about colour, place and distance come from heads that all kinds share, so a colour learned on cars is known on houses too.
 `JointRegressor` finds the 18 OpenPose joints of up to two people, left to right, as expectations over heat maps
 (integral regression, arXiv 1711.08229). Read next: `models/vision/training.py`.
 """

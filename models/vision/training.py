@@ -1,9 +1,9 @@
 """Training of the two judges on renders; never on pictures a model drew, and never on the held-out split.
 
-Facts: the mean cross-entropy over the questions that apply to a scene (label -1: does not apply), and of each slot's attention with
-the box of what it should look at. Joints: smooth L1 on visible
-joints plus cross-entropy on visibility. Pictures are jittered in brightness and lightly blurred and noised, so that a judge leans on
-what is drawn and not on the renderer's exact pixels. Read next: `models/evaluation/txt2img.py`.
+Facts: the mean cross-entropy over the questions that apply to a scene (label -1: does not apply), and of each slot's attention
+with the box of what it should look at. Joints: smooth L1 on visible joints plus cross-entropy on visibility. Pictures are jittered
+in brightness and lightly blurred and noised, so that a judge leans on what is drawn and not on the renderer's exact pixels.
+Read next: `models/evaluation/txt2img.py`.
 """
 
 from __future__ import annotations

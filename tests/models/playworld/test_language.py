@@ -11,7 +11,18 @@ from models.playworld.people import FREE
 from models.playworld.questions import questions
 from models.playworld.scene import sample_scene
 from models.playworld.words import (
-    ALIASES, END, MAX_LEN, START, UNK, VOCAB_SIZE, VOCABULARY, WORD_GROUPS, decode, encode, split_words, unknown_words,
+    ALIASES,
+    END,
+    MAX_LEN,
+    START,
+    UNK,
+    VOCAB_SIZE,
+    VOCABULARY,
+    WORD_GROUPS,
+    decode,
+    encode,
+    split_words,
+    unknown_words,
 )
 
 DEMO = "a person waving beside a red house, day sky, grass"
@@ -93,12 +104,27 @@ def test_two_people_are_told_apart():
 
 
 def test_the_demo_prompt_is_a_caption():
-    scene = next(s for s in SCENES if len(s.people) == 1 and s.people[0].position == "middle" and len(s.things) == 1 and s.things[0].position == "left")
-    scene = replace(scene, sky="day", ground="grass", people=(replace(scene.people[0], pose="waving", hat="none"),),
-                    things=(replace(scene.things[0], kind="house", colour="red"),))
+    scene = next(
+        s
+        for s in SCENES
+        if len(s.people) == 1 and s.people[0].position == "middle" and len(s.things) == 1 and s.things[0].position == "left"
+    )
+    scene = replace(
+        scene,
+        sky="day",
+        ground="grass",
+        people=(replace(scene.people[0], pose="waving", hat="none"),),
+        things=(replace(scene.things[0], kind="house", colour="red"),),
+    )
     told = {caption(scene, rng) for rng in (random.Random(seed) for seed in range(30000))}
-    assert dict(told)[DEMO] == (Fact("people", "count", "1"), Fact("person0", "pose", "waving"), Fact("house", "present"),
-                                Fact("house", "colour", "red"), Fact("sky", "day"), Fact("ground", "grass"))
+    assert dict(told)[DEMO] == (
+        Fact("people", "count", "1"),
+        Fact("person0", "pose", "waving"),
+        Fact("house", "present"),
+        Fact("house", "colour", "red"),
+        Fact("sky", "day"),
+        Fact("ground", "grass"),
+    )
 
 
 def test_captions_vary_and_repeat_with_their_rng():
@@ -134,11 +160,13 @@ def test_questions_are_answered_by_the_labels():
                 assert asked[f"what colour is the {kind}?"] == LABELS[f"{kind}.colour"][truth[f"{kind}.colour"]]
                 assert asked[f"is the {kind} near or far?"] == LABELS[f"{kind}.distance"][truth[f"{kind}.distance"]]
                 assert asked[f"where is the {kind}?"].split()[-1] == LABELS[f"{kind}.position"][truth[f"{kind}.position"]]
-        names = ["person"] if len(scene.people) == 1 else ["left person", "right person"][:len(scene.people)]
+        names = ["person"] if len(scene.people) == 1 else ["left person", "right person"][: len(scene.people)]
         for i, name in enumerate(names):
             assert asked[f"what colour is the shirt of the {name}?"] == LABELS[f"person{i}.shirt"][truth[f"person{i}.shirt"]]
 
 
-@pytest.mark.parametrize("fact", [Fact("sky", "night"), Fact("house", "present"), Fact("person1", "hat", "none"), Fact("people", "count", "2")])
+@pytest.mark.parametrize(
+    "fact", [Fact("sky", "night"), Fact("house", "present"), Fact("person1", "hat", "none"), Fact("people", "count", "2")]
+)
 def test_a_fact_names_its_head_and_class(fact):
     assert LABELS[fact.head][fact.index] in (fact.attribute, fact.value, "yes")

@@ -73,7 +73,9 @@ def test_every_class_of_every_head_occurs_about_equally_often():
     poses = Counter(person.pose for scene in SCENES["train"] for person in scene.people)
     assert set(poses) == {*POSES, FREE} and max(poses[name] for name in POSES) < 2 * min(poses.values())
     for head, classes in LABELS.items():
-        kept_back = {0} if head == "person1.position" else {i for i, name in enumerate(classes) if (name, head.split(".")[0]) in HELD_OUT_THINGS}
+        kept_back = (
+            {0} if head == "person1.position" else {i for i, name in enumerate(classes) if (name, head.split(".")[0]) in HELD_OUT_THINGS}
+        )
         assert {i for i in range(len(classes)) if not drawn[head][i]} == kept_back, head
 
 
