@@ -10,11 +10,14 @@ from app.protocol.job import Job, knob
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateTxt2Img(Job):
-    """Measure the built-in Stable Diffusion on held-out scenes: reconstruction, stated facts, edges and joints, each between its bounds."""
+    """Measure the built-in models on scenes never trained on: reconstruction, stated facts, edges, joints, each between bounds."""
 
     interactive: ClassVar[bool] = False
 
     scenes: int = knob(200, lo=8, hi=10_000, top=True, help="Held-out scenes for facts; half as many for each control.")
+    split: Literal["held-out", "validation"] = knob(
+        "held-out", help="Settings such as the guidance scale are chosen on validation, figures are told of held-out."
+    )
     sampler: Literal["ddim", "euler", "heun", "dpmpp_2m"] = knob("dpmpp_2m", help="Sampler of all pictures.")
     steps: int = knob(20, lo=1, hi=150, title="Sampling steps", help="Steps of all pictures.")
     cfg_scale: float = knob(4.0, lo=1.0, hi=30.0, title="CFG Scale", help="Guidance scale of all pictures.")

@@ -35,7 +35,7 @@ Stage = Generator[Event, None, dict]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One held-out scene with everything that may be asked of a picture of it."""
+    """One scene with everything that may be asked of a picture of it."""
 
     scene: Scene
     text: str
@@ -59,7 +59,7 @@ def evaluate_txt2img(job: EvaluateTxt2Img, ctx: Ctx) -> Generator[Event, None, R
     with ExitStack() as stack:
         nets = {name: stack.enter_context(ctx.zoo.use(f"playworld/{name}")) for name in MODELS}
         bench = Bench(job=job, ctx=ctx, nets=nets)
-        cases = [held_out_case(k) for k in range(job.scenes)]
+        cases = [case_of(k, job.split) for k in range(job.scenes)]
         facts: dict = {}
         files: dict = {}
         for name, stage in (("judges", judges), ("autoencoder", autoencoder), ("facts", fact_share), ("canny", canny), ("pose", pose)):
@@ -72,10 +72,10 @@ def evaluate_txt2img(job: EvaluateTxt2Img, ctx: Ctx) -> Generator[Event, None, R
     return Result(files=files, facts=facts)
 
 
-def held_out_case(k: int) -> Case:
-    """Scene k of the held-out split, which no training has seen."""
-    scene = sample_scene(k, "held-out")
-    text, facts = caption(scene, random.Random(f"held-out {k}"))
+def case_of(k: int, split: str) -> Case:
+    """Scene k of a split that no training has seen."""
+    scene = sample_scene(k, split)
+    text, facts = caption(scene, random.Random(f"{split} {k}"))
     picture = render(scene, SIZE)
     return Case(scene=scene, text=text, facts=facts, picture=picture, edges=edges(picture), joints=joints(scene, SIZE))
 

@@ -83,6 +83,7 @@ def train_control(job: TrainControl, ctx: Ctx) -> Run:
         net = start_model(key, job, ctx, installed=job.go_on)
         if not job.go_on:
             net = ControlNet.from_unet(unet, net.config.hint_channels).requires_grad_(True).train()
+            diffusion.wake_hint(net.hint)
         average = Average(net, job.ema)
         config = fit_config(job, ctx, f"control-{job.kind}")
         steps = diffusion.train_controlnet(

@@ -9,14 +9,36 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
-from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
+from PySide6.QtGui import QAction, QColor, QGuiApplication, QPainter
+from PySide6.QtWidgets import QGraphicsItem, QLabel, QMenu, QVBoxLayout, QWidget
 
 from app import theme
 from app.protocol.payloads import Curve
 
 MOST_POINTS = 5000
-_REGION_ALPHA = 40
+_REGION_ALPHA = 22
+_LANE = 0.13  # share of the height by which each window ends below the one before, so that all names can be read
+_LEGEND = 8  # px from the corner
+_CACHED = QGraphicsItem.CacheMode.DeviceCoordinateCache
+
+
+class Window(pg.LinearRegionItem):
+    """A shaded and outlined part of the x axis, its name in the upper corner at its end; ``lane`` counts from the top."""
+
+    def __init__(self, ends: tuple[float, float], name: str, ink: QColor, lane: int) -> None:
+        shade = QColor(ink)
+        shade.setAlpha(_REGION_ALPHA)
+        top = max(1 - lane * _LANE, _LANE)
+        super().__init__(ends, movable=False, brush=shade, pen=pg.mkPen(None), span=(0, top))
+        self.outline = pg.mkPen(ink, width=1)
+        self.setZValue(-10)
+        self.label = pg.InfLineLabel(self.lines[1], name, position=1.0, anchors=[(1, 0), (0, 0)], color=theme.tokens().text)
+        self.label.setFont(theme.font(theme.LEAST))
+
+    def paint(self, painter: QPainter, *_style: object) -> None:
+        painter.setBrush(self.currentBrush)
+        painter.setPen(self.outline)
+        painter.drawRect(self.boundingRect())
 
 
 class CurveView(QWidget):
@@ -34,13 +56,15 @@ class CurveView(QWidget):
         self._looks: dict[str, tuple[int, bool]] = {}
         self._items: dict[str, pg.PlotDataItem] = {}
         self._regions: list[tuple[float, float, str, int]] = []
-        self._region_items: list[pg.GraphicsObject] = []
+        self._region_items: list[Window] = []
         self._log = (False, False)
         self._words = (_with_unit(x_label, x_unit), _with_unit(y_label, y_unit))
         self._plot = pg.PlotWidget()
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
-        self._legend = self._plot.addLegend(offset=(-8, 8))
+        self._legend = self._plot.addLegend(offset=(-_LEGEND, _LEGEND))
+        for side in ("left", "bottom"):  # a cursor that moves takes along pictures of all that stands still
+            self._plot.getAxis(side).setCacheMode(_CACHED)
         self._cursor = pg.InfiniteLine(angle=90, movable=True)
         self._cursor.hide()
         self._cursor.sigDragged.connect(self._on_cursor_dragged)
@@ -79,7 +103,9 @@ class CurveView(QWidget):
         if self._words == ("", "") and (curve.x_label or curve.y_label):
             self.set_labels(curve.x_label, curve.y_label)
         if key not in self._items:
-            self._items[key] = self._plot.plot([], [], name=curve.label or key)
+            self._items[key] = item = self._plot.plot([], [], name=curve.label or key)
+            item.curve.setCacheMode(_CACHED)
+            item.scatter.setCacheMode(_CACHED)
         self._items[key].setData(*_finite(curve.x, curve.y))
         self._style_curve(key)
         self._legend.setVisible(len(self._items) > 1)
@@ -131,16 +157,11 @@ class CurveView(QWidget):
         for item in self._region_items:
             self._plot.removeItem(item)
         self._region_items = []
-        for x0, x1, name, colour in self._regions:
-            ends = (self._to_axis(x0), self._to_axis(x1))
-            brush = theme.data_colour(colour, _REGION_ALPHA)
-            band = pg.LinearRegionItem(ends, movable=False, brush=brush, pen=pg.mkPen(None))
-            band.setZValue(-10)
-            # A second cue beside the colour: windows are named where they begin, each a little lower.
-            place = 0.94 - 0.12 * len(self._region_items)
-            pg.InfLineLabel(band.lines[0], name, position=place, anchors=[(0, 0.5), (0, 0.5)], color=theme.tokens().text)
-            self._plot.addItem(band, ignoreBounds=True)
-            self._region_items.append(band)
+        for lane, (x0, x1, name, colour) in enumerate(self._regions):
+            window = Window((self._to_axis(x0), self._to_axis(x1)), name, theme.data_colour(colour), lane)
+            self._plot.addItem(window, ignoreBounds=True)
+            self._region_items.append(window)
+        self._legend.setOffset((-_LEGEND, _LEGEND + len(regions) * _LANE * self._plot.height()))
 
     def set_log(self, x: bool = False, y: bool = False) -> None:
         """Logarithmic axes."""
@@ -181,6 +202,8 @@ class CurveView(QWidget):
         self._cursor.setHoverPen(pg.mkPen(tokens.accent, width=4))
         self._cross.setPen(pg.mkPen(tokens.muted, style=Qt.PenStyle.DotLine))
         self._legend.setLabelTextColor(tokens.text)
+        for _sample, label in self._legend.items:
+            label.setText(label.text)  # pyqtgraph colours words when they are set
         self._readout.setStyleSheet(
             f"background: {tokens.raised}; color: {tokens.text}; padding: 2px 6px; border-radius: 4px;"
             f"font-size: {theme.LEAST}px;"

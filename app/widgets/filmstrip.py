@@ -1,15 +1,16 @@
 """A strip of thumbnails, one a step: scrub through time with the mouse or the keys.
 
-Painted in one widget, without a child per frame.  Frames are counted from 1, as people count steps.  Thumbnails are
-kept in a bounded number of bytes; where one had to go, its number is still shown and can still be selected.
+Painted in one widget, without a child per frame; a new step paints the cells it changes and no others.  Frames are
+counted from 1, as people count steps.  Thumbnails are kept in a bounded number of bytes; where one had to go, its number
+is still shown and can still be selected.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QPainter, QPen, QPixmap
+from PySide6.QtCore import QEvent, QRect, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QToolTip, QWidget
 
 from app import theme
@@ -47,10 +48,9 @@ class Filmstrip(QAbstractScrollArea):
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.viewport().setMouseTracking(True)
+        self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName("Film strip")
         self.setAccessibleDescription("Left and Right move a step, Home and End to the ends, Space plays.")
-        self._repaint = QTimer(self, singleShot=True, interval=0)
-        self._repaint.timeout.connect(self.viewport().update)
         self._layout()
 
     # content ---------------------------------------------------------------------------------------------------
@@ -89,12 +89,13 @@ class Filmstrip(QAbstractScrollArea):
             self._drop(next(iter(self._frames)))
         if index > self._total:
             self.set_total(index)
-        self._repaint.start()
+        self._update_cell(index)
 
     def _drop(self, index: int) -> None:
         gone = self._frames.pop(index, None)
         if gone is not None:
             self._bytes -= _size(gone)
+            self._update_cell(index)
 
     def frame_indices(self) -> list[int]:
         """Steps whose thumbnail is held."""
@@ -107,16 +108,15 @@ class Filmstrip(QAbstractScrollArea):
 
     def set_running(self, index: int | None) -> None:
         """Mark the step being computed."""
-        self._running = index or 0
-        if index:
-            self._reveal(index)
-        self.viewport().update()
+        before, self._running = self._running, index or 0
+        self._reveal(self._running)
+        self._update_change(before, self._running)
 
     def select(self, index: int) -> None:
         """Move the selection without telling anybody."""
-        self.current = min(max(index, 0), self._total)
+        before, self.current = self.current, min(max(index, 0), self._total)
         self._reveal(self.current)
-        self.viewport().update()
+        self._update_change(before, self.current)
 
     # geometry --------------------------------------------------------------------------------------------------
 
@@ -145,6 +145,17 @@ class Filmstrip(QAbstractScrollArea):
         left = GAP + (index - 1) * self._pitch() - self.horizontalScrollBar().value()
         return QRect(left, GAP, self._thumb, self._thumb + NUMBER)
 
+    def _update_cell(self, index: int) -> None:
+        """Paint one cell again."""
+        if index:
+            self.viewport().update(self._cell(index))
+
+    def _update_change(self, before: int, after: int) -> None:
+        """Paint two cells again because a mark went from one to the other."""
+        if before != after:
+            self._update_cell(before)
+            self._update_cell(after)
+
     def _index_at(self, x: float) -> int:
         index = int((x + self.horizontalScrollBar().value() - GAP / 2) // self._pitch()) + 1
         return min(max(index, 1), self._total) if self._total else 0
@@ -159,18 +170,17 @@ class Filmstrip(QAbstractScrollArea):
 
     # painting --------------------------------------------------------------------------------------------------
 
-    def paintEvent(self, _event: QEvent) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self.viewport())
-        painter.fillRect(self.viewport().rect(), theme.colour("background"))
-        painter.setFont(theme.font(theme.LEAST))
+        painter.fillRect(event.rect(), theme.colour("background"))
         if not self._total:
             painter.setFont(theme.font(theme.SMALL))
             painter.setPen(theme.colour("muted"))
             painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, self._empty)
         else:
-            first, last = self._index_at(0), self._index_at(self.viewport().width())
-            for index in range(first, last + 1):
-                self._paint_cell(painter, index)
+            for index in range(self._index_at(event.rect().left()), self._index_at(event.rect().right()) + 1):
+                if event.region().intersects(self._cell(index)):
+                    self._paint_cell(painter, index)
             for row, band in enumerate(self._ranges):
                 self._paint_band(painter, row, band)
         if self.hasFocus():
@@ -265,9 +275,9 @@ class Filmstrip(QAbstractScrollArea):
 
     def _hover_over(self, index: int) -> None:
         if index != self._hover:
-            self._hover = index
+            before, self._hover = self._hover, index
             self.hovered.emit(index)
-            self.viewport().update()
+            self._update_change(before, index)
 
     def resizeEvent(self, event) -> None:
         super().resizeEvent(event)
@@ -281,8 +291,11 @@ class Filmstrip(QAbstractScrollArea):
         super().focusOutEvent(event)
         self.viewport().update()
 
-    def scrollContentsBy(self, _dx: int, _dy: int) -> None:
-        self.viewport().update()
+    def scrollContentsBy(self, dx: int, _dy: int) -> None:
+        if self.hasFocus():  # its ring stays where it is
+            self.viewport().update()
+        else:
+            self.viewport().scroll(dx, 0)
 
     @Slot()
     def select_next(self) -> None:

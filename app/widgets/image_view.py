@@ -10,7 +10,7 @@ import weakref
 
 import numpy as np
 from PySide6.QtCore import QBuffer, QEvent, QIODevice, QPoint, QPointF, QRect, QRectF, Qt, Signal, Slot
-from PySide6.QtGui import QAction, QBrush, QGuiApplication, QImage, QKeySequence, QPainter, QPen, QPixmap
+from PySide6.QtGui import QAction, QBrush, QGuiApplication, QImage, QKeySequence, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QMenu, QPushButton, QSizePolicy, QWidget
 
 from app import theme
@@ -66,6 +66,7 @@ class ImageView(QWidget):
         self._overlay = QImage()
         self._opacity = 0.6
         self._title, self._note, self._placeholder = title, "", ""
+        self._described = ("", "")
         self._place = PicturePlace(self, CAPTION)
         self._pointer: tuple[int, int] | None = None
         self._press: QPoint | None = None
@@ -76,6 +77,8 @@ class ImageView(QWidget):
         self._button.clicked.connect(self.placeholder_action)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # stage and caption cover it: nothing behind is painted
+        self.setAccessibleName(title or "Picture")
         self.setMinimumSize(96, 96 + CAPTION)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._add_actions()
@@ -94,7 +97,7 @@ class ImageView(QWidget):
                 self.fit()
         self._button.setVisible(image is None and bool(self._button.text()))
         self._describe()
-        self.update()
+        self.update(self._place.stage())
 
     def image(self) -> Image | None:
         """The payload on show."""
@@ -122,6 +125,7 @@ class ImageView(QWidget):
     def set_title(self, title: str) -> None:
         """A name for the view, first in the caption."""
         self._title = title
+        self.setAccessibleName(title or "Picture")
         self._describe()
         self.update()
 
@@ -141,9 +145,16 @@ class ImageView(QWidget):
         return " · ".join(part for part in parts if part)
 
     def _describe(self) -> None:
-        self.setAccessibleName(self._title or "Picture")
-        self.setAccessibleDescription(self.caption() or self._placeholder)
-        self.setToolTip(" · ".join(part for part in (self._title, self.caption()) if part))
+        """Bring the words up to date, and the caption if they are others or read pixels under the pointer."""
+        caption = self.caption()
+        described = (caption or self._placeholder, " · ".join(part for part in (self._title, caption) if part))
+        if described != self._described:
+            self._described = described
+            self.setAccessibleDescription(described[0])
+            self.setToolTip(described[1])
+            self.update(self._caption_strip())
+        elif self._pointer is not None:
+            self.update(self._caption_strip())
 
     # zoom and position -----------------------------------------------------------------------------------------
 
@@ -191,7 +202,7 @@ class ImageView(QWidget):
 
     # painting --------------------------------------------------------------------------------------------------
 
-    def paintEvent(self, _event: QEvent) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         stage = self._place.stage()
         painter.fillRect(stage, theme.colour("stage"))
@@ -201,7 +212,8 @@ class ImageView(QWidget):
             painter.setClipRect(stage)
             self._paint_picture(painter)
             painter.setClipping(False)
-        self._paint_caption(painter)
+        if event.region().intersects(self._caption_strip()):
+            self._paint_caption(painter)
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("focus"), 2))
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
@@ -239,7 +251,7 @@ class ImageView(QWidget):
         painter.drawText(box, flags, self._placeholder)
 
     def _paint_caption(self, painter: QPainter) -> None:
-        strip = QRect(0, self.height() - CAPTION, self.width(), CAPTION)
+        strip = self._caption_strip()
         painter.fillRect(strip, theme.colour("surface"))
         text_box = strip.adjusted(8, 0, -8, 0)
         middle = Qt.AlignmentFlag.AlignVCenter
@@ -256,6 +268,9 @@ class ImageView(QWidget):
             words = self._readout() or self.caption(short=True)
         shown = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, text_box.width())
         painter.drawText(text_box, middle, shown)
+
+    def _caption_strip(self) -> QRect:
+        return QRect(0, self.height() - CAPTION, self.width(), CAPTION)
 
     def _readout(self) -> str:
         if self._pointer is None or self._image is None:
@@ -326,7 +341,7 @@ class ImageView(QWidget):
         if found != self._pointer:
             self._pointer = found
             self.hovered.emit(found)
-            self.update(0, self.height() - CAPTION, self.width(), CAPTION)
+            self.update(self._caption_strip())
 
     def _place_button(self) -> None:
         self._button.adjustSize()

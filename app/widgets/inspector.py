@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from app.widgets.steady_label import SteadyLabel
 
 Row = tuple[str, str] | tuple[str, str, str]
 
 
 class Inspector(QScrollArea):
-    """Text only; changing numbers reuse their labels, so it may be updated at every step."""
+    """Text only; changing numbers reuse their labels, and the layout stands still while they need no more lines."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -27,7 +29,7 @@ class Inspector(QScrollArea):
         self._rows = QFormLayout()
         self._rows.setHorizontalSpacing(12)
         self._rows.setVerticalSpacing(4)
-        self._values: dict[str, QLabel] = {}
+        self._values: dict[str, SteadyLabel] = {}
         self._box = QFrame()
         self._box.setProperty("role", "raised")
         self._equation = _label("")
@@ -78,15 +80,10 @@ class Inspector(QScrollArea):
             self._values[row[0]].setToolTip(row[2] if len(row) > 2 else "")
 
     @staticmethod
-    def _show(label: QLabel, text: str) -> None:
+    def _show(label: SteadyLabel, text: str) -> None:
         label.setText(text)
         label.setVisible(bool(text))
 
 
-def _label(role: str) -> QLabel:
-    label = QLabel()
-    label.setProperty("role", role)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+def _label(role: str) -> SteadyLabel:
+    return SteadyLabel(role, wrap=True, selectable=True)

@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPlainTextEdit,
     QTextEdit,
@@ -17,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.widgets.icons import icon
+from app.widgets.steady_label import SteadyLabel
 
 STATES = ("idle", "running", "paused")
 KEY_HELP = [
@@ -52,7 +52,7 @@ class Transport(QWidget):
         super().__init__(parent)
         self.setObjectName("Transport")
         self.setAccessibleName("Transport")
-        self.state = "idle"
+        self.state = ""
         self._back = self._forward = False
         self._buttons: dict[str, QToolButton] = {}
         self._row = QHBoxLayout(self)
@@ -70,8 +70,7 @@ class Transport(QWidget):
             button.clicked.connect(slots[name])
             self._buttons[name] = button
             self._row.addWidget(button)
-        self._words = QLabel(accessibleName="Position")
-        self._words.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self._words = SteadyLabel(name="Position")
         self._row.addSpacing(12)
         self._row.addWidget(self._words)
         self._row.addStretch(1)
@@ -90,6 +89,8 @@ class Transport(QWidget):
         """"idle", "running" or "paused": decides what the middle button shows and which buttons can be pressed."""
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {STATES}")
+        if state == self.state:
+            return
         self.state = state
         running = state == "running"
         middle = self._buttons["play"]
@@ -100,16 +101,15 @@ class Transport(QWidget):
 
     def set_can(self, *, back: bool, forward: bool) -> None:
         """Whether there are steps to look at before and after the one on show."""
-        self._back, self._forward = back, forward
-        self._enable()
+        if (back, forward) != (self._back, self._forward):
+            self._back, self._forward = back, forward
+            self._enable()
 
     def set_position(self, index: int, total: int, note: str = "") -> None:
         """Show "step ``index`` of ``total``" and a note such as "sigma 2.41"."""
         where = f"step {index} of {total}" if total else "no steps yet"
         self._words.setText(f"{where}   {note}" if note else where)
-        self._words.setProperty("role", "" if total else "muted")
-        self._words.style().unpolish(self._words)
-        self._words.style().polish(self._words)
+        self._words.set_role("" if total else "muted")
 
     def text(self) -> str:
         """The words beside the buttons."""

@@ -19,6 +19,7 @@ from models.diffusion.training import (
     train_unet,
     train_vae,
     vae_loss,
+    wake_hint,
     windows,
 )
 from models.diffusion.unet import UNet, UNetConfig
@@ -197,6 +198,21 @@ def test_the_unet_learns(latents):
         )
     ]
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_a_woken_hint_passes_the_map_on_and_leaves_the_unet_alone(latents):
+    torch.manual_seed(0)
+    unet = UNet(UNET)
+    for parameter in unet.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    net = ControlNet.from_unet(unet, (4, 4, 8, 8))
+    wake_hint(net.hint)
+    hint = torch.from_numpy(canny_hint(latents.bank, np.arange(4))).permute(0, 3, 1, 2).float() / 255
+    x, t, context = torch.randn(4, 4, 4, 4), torch.zeros(4), torch.zeros(4, 3, 12)
+    with torch.no_grad():
+        assert net.hint(hint).std() > 0.05
+        down, middle = net(x, t, context, hint)
+        assert torch.equal(unet(x, t, context, down_residuals=down, mid_residual=middle), unet(x, t, context))
 
 
 @pytest.mark.parametrize("kind", ["canny", "pose"])
