@@ -18,7 +18,7 @@ from app.protocol.payloads import Curve
 MOST_POINTS = 5000
 _REGION_ALPHA = 22
 _LANE = 0.13  # share of the height by which each window ends below the one before, so that all names can be read
-_LEGEND = 8  # px from the corner
+_LEGEND, _LINE = 8, 18  # px: the legend from the corner, and the height of a window's name
 _CACHED = QGraphicsItem.CacheMode.DeviceCoordinateCache
 
 
@@ -32,13 +32,21 @@ class Window(pg.LinearRegionItem):
         super().__init__(ends, movable=False, brush=shade, pen=pg.mkPen(None), span=(0, top))
         self.outline = pg.mkPen(ink, width=1)
         self.setZValue(-10)
-        self.label = pg.InfLineLabel(self.lines[1], name, position=1.0, anchors=[(1, 0), (0, 0)], color=theme.tokens().text)
+        self.setCacheMode(_CACHED)
+        self.label = pg.InfLineLabel(self.lines[1], name, position=1.0, anchors=[(0, 0), (1, 0)], color=theme.tokens().text)
         self.label.setFont(theme.font(theme.LEAST))
 
     def paint(self, painter: QPainter, *_style: object) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         painter.setBrush(self.currentBrush)
         painter.setPen(self.outline)
         painter.drawRect(self.boundingRect())
+
+
+class Mark(pg.InfiniteLine):
+    """A line over the curves: where it stands is no reason for the view to find its range, and paint itself, anew."""
+
+    def informViewBoundsChanged(self) -> None: ...
 
 
 class CurveView(QWidget):
@@ -65,10 +73,10 @@ class CurveView(QWidget):
         self._legend = self._plot.addLegend(offset=(-_LEGEND, _LEGEND))
         for side in ("left", "bottom"):  # a cursor that moves takes along pictures of all that stands still
             self._plot.getAxis(side).setCacheMode(_CACHED)
-        self._cursor = pg.InfiniteLine(angle=90, movable=True)
+        self._cursor = Mark(angle=90, movable=True)
         self._cursor.hide()
         self._cursor.sigDragged.connect(self._on_cursor_dragged)
-        self._cross = pg.InfiniteLine(angle=90)
+        self._cross = Mark(angle=90)
         self._cross.hide()
         self._plot.addItem(self._cursor, ignoreBounds=True)
         self._plot.addItem(self._cross, ignoreBounds=True)
@@ -161,7 +169,7 @@ class CurveView(QWidget):
             window = Window((self._to_axis(x0), self._to_axis(x1)), name, theme.data_colour(colour), lane)
             self._plot.addItem(window, ignoreBounds=True)
             self._region_items.append(window)
-        self._legend.setOffset((-_LEGEND, _LEGEND + len(regions) * _LANE * self._plot.height()))
+        self._legend.setOffset((-_LEGEND, _LEGEND + len(regions) * _LINE))
 
     def set_log(self, x: bool = False, y: bool = False) -> None:
         """Logarithmic axes."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from app.protocol.status import WorkerStatus
 from app.widgets.icons import IconLabel, icon
+from app.widgets.steady_label import SteadyLabel
 
 _UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
@@ -22,10 +23,10 @@ class StatusBar(QFrame):
         self.setAccessibleName("Status")
         self._lamp = IconLabel("clock", "pending")
         self._parts = {
-            "state": QLabel(toolTip="What the worker does now"),
-            "queue": QLabel(toolTip="Runs that wait, and runs that stand still and hold memory"),
-            "device": QLabel(toolTip="Where it computes, in which number format, with how many threads"),
-            "memory": QLabel(toolTip="Memory in use"),
+            "state": SteadyLabel(name="State", tip="What the worker does now"),
+            "queue": SteadyLabel(name="Queue", tip="Runs that wait, and runs that stand still and hold memory"),
+            "device": SteadyLabel(name="Device", tip="Where it computes, in which number format, with how many threads"),
+            "memory": SteadyLabel(name="Memory", tip="Memory in use"),
         }
         self.cancel = QPushButton("Cancel", toolTip="End every run (Esc ends the one of this panel)")
         self.cancel.setIcon(icon("stop"))
@@ -35,8 +36,6 @@ class StatusBar(QFrame):
         row.setSpacing(8)
         row.addWidget(self._lamp)
         for name, label in self._parts.items():
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setAccessibleName(name.capitalize())
             if name != "state":
                 row.addWidget(_divider())
             row.addWidget(label, 1 if name == "state" else 0)

@@ -6,8 +6,8 @@ new words need more room than it has; otherwise it paints itself again, and noth
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtGui import QEnterEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QWidget
 
 
@@ -22,9 +22,7 @@ class SteadyLabel(QWidget):
         self.label.setWordWrap(wrap)
         self.label.setAccessibleName(name)
         self.setToolTip(tip)
-        if selectable:
-            self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._wrap = wrap
+        self._wrap, self._selectable = wrap, selectable
         self._needed = QSize(0, 0)
         policy = self.sizePolicy()
         policy.setHeightForWidth(wrap)
@@ -67,6 +65,17 @@ class SteadyLabel(QWidget):
 
     def heightForWidth(self, width: int) -> int:
         return self.label.heightForWidth(width)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        """Words can be selected while the pointer is there: Qt then keeps a document for them, which is slow to change."""
+        super().enterEvent(event)
+        if self._selectable:
+            self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        if self._selectable and not self.label.hasSelectedText():
+            self.label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

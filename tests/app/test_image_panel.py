@@ -212,8 +212,40 @@ def test_a_run_fills_the_strip_and_the_views_follow(panel):
     assert "step 3 of 5" in panel.timeline.transport.text()
     assert panel.watch.lenses["x0"].image.image().pixels[0, 0, 0] == 102
     assert panel.watch.lenses["xt"].image.image().decoder == "latent2rgb"
+    assert panel.timeline.strip._total == 5  # steps to come have their cells already
+    handle.succeed()
     assert "Step 3 of 5" in panel.side.inspector.text()
     assert panel.side.curve.cursor_at() == 3
+
+
+def test_the_numbers_follow_a_run_no_faster_than_one_can_read(panel, qtbot):
+    handle, told = run(panel), []
+    set_content = panel.side.inspector.set_content
+    panel.side.inspector.set_content = lambda name, *rest: (told.append(name), set_content(name, *rest))
+    for index in range(4):
+        handle.tell_step(index)
+    assert told == ["Step 1 of 5"]
+    qtbot.waitUntil(lambda: told == ["Step 1 of 5", "Step 4 of 5"])
+
+
+def test_parked_and_scrubbed_numbers_are_those_of_the_step_on_show(panel):
+    handle = run(panel)
+    for index in range(3):
+        handle.tell_step(index)
+    handle.park(3)
+    assert panel.side.inspector.text().startswith("Step 3 of 5") and panel.side.curve.cursor_at() == 3
+    assert panel.watch.lenses["x0"].image.image().pixels[0, 0, 0] == 102
+    panel.timeline.transport.button("first").click()
+    assert panel.side.inspector.text().startswith("Step 1 of 5") and panel.side.curve.cursor_at() == 1
+
+
+def test_the_numbers_are_there_when_their_page_is_opened_during_a_run(panel):
+    handle = run(panel)
+    panel.side.setCurrentWidget(panel.side.gallery)
+    handle.tell_step(0)
+    handle.tell_step(1)
+    panel.side.setCurrentIndex(0)
+    assert panel.side.inspector.text().startswith("Step 2 of 5")
 
 
 def test_scrubbing_back_stays_there_and_the_end_follows_again(panel):

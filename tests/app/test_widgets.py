@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QColor, QImage, QTextCursor
+from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QColor, QEnterEvent, QImage, QRegion, QTextCursor
 from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app import theme
@@ -29,6 +29,7 @@ from app.widgets.param_form import ParamForm
 from app.widgets.prompt_edit import PromptEdit
 from app.widgets.range_slider import RangeSlider
 from app.widgets.status_bar import StatusBar, size_text
+from app.widgets.steady_label import SteadyLabel
 from app.widgets.transport import Transport
 
 LEFT = Qt.MouseButton.LeftButton
@@ -307,7 +308,6 @@ def test_clicking_and_dragging_scrubs(strip, qtbot):
 
 
 def _drag(widget, at):
-    from PySide6.QtCore import QEvent
     from PySide6.QtGui import QMouseEvent
 
     event = QMouseEvent(
@@ -366,6 +366,48 @@ def test_thumbnail_and_shaded_window_are_painted(strip):
     assert seen.pixelColor(second.center().x(), second.bottom() + 6) == theme.data_colour(1)
     assert seen.pixelColor(second.center().x(), second.bottom() + 2) != theme.data_colour(0)
     assert "canny" in strip._tip(2) and "canny" not in strip._tip(4)
+
+
+class PaintedParts(QObject):
+    """Notes what a widget is asked to paint."""
+
+    def __init__(self, widget):
+        super().__init__(widget)
+        self.rects = []
+        QApplication.processEvents()
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _watched, event):
+        if event.type() == QEvent.Type.Paint:
+            self.rects += list(event.region())
+        return False
+
+    def after_events(self):
+        QApplication.processEvents()
+        return sum(map(QRegion, self.rects), QRegion())
+
+
+def test_a_step_paints_its_cell_and_those_whose_marks_move_and_no_others(strip):
+    strip.select(2)
+    strip.set_running(3)
+    painted = PaintedParts(strip.viewport())
+    strip.set_frame(3, picture(99))
+    strip.select(3)
+    strip.set_running(4)
+    region = painted.after_events()
+    for step in (2, 3, 4):
+        assert region.contains(_cell_centre(strip, step))
+    assert not region.intersects(strip._cell(1)) and not region.intersects(strip._cell(5))
+    painted.rects.clear()
+    strip.select(3)
+    strip.set_running(4)
+    assert painted.after_events().isEmpty()
+
+
+def test_a_frame_out_of_sight_paints_nothing(strip):
+    painted = PaintedParts(strip.viewport())
+    strip.set_frame(20, picture(3))
+    assert painted.after_events().isEmpty()
 
 
 def test_an_empty_strip_ignores_keys_and_mouse(shown, qtbot):
@@ -604,6 +646,67 @@ def test_plots_follow_the_theme(shown):
     assert view._plot.backgroundBrush().color().name() == theme.LIGHT.surface
 
 
+def test_names_in_the_legend_follow_the_theme(shown):
+    view = shown(CurveView(), 400, 200)
+    for key in ("a", "b"):
+        view.set_curve(key, Curve(np.arange(3), np.arange(3)))
+    for choice, tokens in (("dark", theme.DARK), ("light", theme.LIGHT)):
+        theme.apply(choice)
+        for _sample, label in view._legend.items:
+            assert tokens.text[1:] in label.item.toHtml()
+
+
+def test_a_cursor_that_moves_leaves_the_rest_of_the_plot_alone(shown):
+    view = _curve_with_windows(shown)
+    painted = PaintedParts(view._plot.viewport())
+    view.set_cursor(4)
+    touched = painted.after_events().boundingRect()
+    assert 0 < touched.width() < view._plot.viewport().width() / 4
+    painted.rects.clear()
+    view.set_cursor(4)
+    assert painted.after_events().isEmpty()
+
+
+def test_what_the_plot_keeps_painted_is_never_old(shown):
+    """Axes, curves and windows are cached: after changes they look as in a plot that never showed anything else."""
+    view = _curve_with_windows(shown)
+    view.grab()
+    theme.apply("dark")
+    view.set_curve("a", Curve(np.arange(9), np.arange(9) ** 2, label="a"))
+    view.set_regions([(2, 4, "canny", 2)])
+    fresh = shown(CurveView(x_label="step", y_label="sigma"), 400, 200)
+    fresh.set_curve("a", Curve(np.arange(9), np.arange(9) ** 2, label="a"))
+    fresh.set_regions([(2, 4, "canny", 2)])
+    fresh.set_cursor(3)
+    pixels = [_pixels(made) for made in (view, fresh)]
+    theme.apply("light")
+    assert np.abs(pixels[0] - pixels[1]).max() <= 2
+
+
+def test_windows_that_overlap_are_told_apart_by_outline_and_height(shown):
+    view = _curve_with_windows(shown)
+    first, second = view._region_items
+    assert [item.label.format for item in (first, second)] == ["canny", "pose"]
+    assert first.boundingRect().height() > second.boundingRect().height()
+    assert first.outline.color() == theme.data_colour(0) and second.outline.color() == theme.data_colour(1)
+
+
+def _curve_with_windows(shown):
+    view = shown(CurveView(x_label="step", y_label="sigma"), 400, 200)
+    view.set_curve("a", Curve(np.arange(11), np.arange(11), label="a"))
+    view.set_regions([(0, 9, "canny", 0), (0, 9, "pose", 1)])
+    view.set_cursor(3)
+    return view
+
+
+def _pixels(view) -> np.ndarray:
+    for _ in range(3):
+        QApplication.processEvents()
+    image = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : 3 * image.width()].astype(int)
+
+
 # range slider --------------------------------------------------------------------------------------------------
 
 
@@ -778,6 +881,62 @@ def test_inspector_updates_numbers_in_place(shown):
     assert "step: 8 of 20" in view.text() and "Why." in view.text()
     view.clear("Nothing chosen.")
     assert view.text() == "Nothing chosen."
+
+
+class Layouts(QWidget):
+    """Counts how often it is laid out anew."""
+
+    def __init__(self, label):
+        self.count = 0
+        super().__init__()
+        column = QVBoxLayout(self)
+        column.addWidget(label)
+        column.addStretch(1)
+
+    def event(self, event):
+        self.count += event.type() == QEvent.Type.LayoutRequest
+        return super().event(event)
+
+
+def test_other_words_of_the_same_size_lay_nothing_out(shown):
+    label = SteadyLabel()
+    box = shown(Layouts(label), 300, 100)
+    label.setText("step 10 of 20")
+    QApplication.processEvents()
+    box.count = 0
+    label.setText("step 7 of 20")
+    QApplication.processEvents()
+    assert label.text() == "step 7 of 20" and box.count == 0
+    label.setText("step 10 of 20, and so on")
+    QApplication.processEvents()
+    assert box.count == 1 and label.width() >= label.label.sizeHint().width()
+
+
+def test_a_paragraph_gets_the_lines_it_needs(shown):
+    label = SteadyLabel(wrap=True)
+    box = shown(Layouts(label), 120, 300)
+    label.setText("one line")
+    QApplication.processEvents()
+    box.count, low = 0, label.height()
+    label.setText("one word")
+    QApplication.processEvents()
+    assert box.count == 0 and label.height() == low
+    label.setText("words enough for several lines in a box as narrow as this")
+    QApplication.processEvents()
+    assert label.height() > low and label.label.height() >= label.label.heightForWidth(label.width())
+
+
+def test_words_under_the_pointer_can_be_selected_and_stay_so(shown):
+    label = SteadyLabel(selectable=True)
+    _box = shown(Layouts(label), 200, 60)
+    label.setText("sigma 2.41")
+    for event, selects in ((QEvent.Type.Enter, True), (QEvent.Type.Leave, False), (QEvent.Type.Enter, True)):
+        at = QPointF(2, 2)
+        QApplication.sendEvent(label, QEnterEvent(at, at, at) if event == QEvent.Type.Enter else QEvent(event))
+        assert bool(label.label.textInteractionFlags()) is selects
+    label.label.setSelection(0, 5)
+    QApplication.sendEvent(label, QEvent(QEvent.Type.Leave))
+    assert label.label.selectedText() == "sigma"
 
 
 def test_status_bar_says_what_runs_and_cancels_only_then(shown, qtbot):

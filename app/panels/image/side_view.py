@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
 
 from app.jobs.diffusion import SAMPLER_TITLES, SCHEDULE_TITLES, Txt2Img
@@ -15,6 +15,7 @@ from app.widgets.curve_view import CurveView
 from app.widgets.inspector import Inspector
 
 RUN_COLOUR, PLAN_COLOUR = 7, 4
+READ_MS = 100
 TEACH = "Generate a picture, then click any step in the film strip: its numbers and its equation stand here."
 
 
@@ -42,10 +43,15 @@ class SideView(QTabWidget):
         self.addTab(page, "Step")
         self.addTab(self.gallery, "Gallery")
         self.setTabToolTip(0, "The noise levels, and the step looked at in numbers")
+        self.currentChanged.connect(self._on_page)
         self.setTabToolTip(1, "All finished pictures, also those of earlier sessions")
         self.curve.set_log(y=True)
         self.curve.cursor_moved.connect(self._on_cursor)
         self.inspector.clear(TEACH)
+        self._film: Film | None = None
+        self._stale = False
+        self._pace = QTimer(self, singleShot=True, interval=READ_MS)
+        self._pace.timeout.connect(self._on_pace)
 
     # the curve -----------------------------------------------------------------------------------------------------
 
@@ -82,14 +88,34 @@ class SideView(QTabWidget):
 
     # the step ------------------------------------------------------------------------------------------------------
 
-    def show_step(self, film: Film | None) -> None:
-        """Put the cursor on the step looked at and say all about it."""
+    def show_step(self, film: Film | None, *, following: bool = False) -> None:
+        """Put the cursor on the step looked at and say all about it; ``following`` a run no faster than one can read."""
+        self._film = film
+        self.curve.set_cursor(film.place_in_picture() if film and film.record() and film.sigmas else None)
+        if following and (self._pace.isActive() or not self.inspector.isVisible()):
+            self._stale = True
+        else:
+            self._tell()
+            if following:
+                self._pace.start()
+
+    @Slot()
+    def _on_page(self) -> None:
+        if self._stale:
+            self._tell()
+
+    @Slot()
+    def _on_pace(self) -> None:
+        if self._stale:
+            self.show_step(self._film, following=True)
+
+    def _tell(self) -> None:
+        self._stale = False
+        film = self._film
         record = film.record() if film else None
         if record is None:
-            self.curve.set_cursor(None)
             self.inspector.clear(TEACH)
             return
-        self.curve.set_cursor(film.place_in_picture() if film.sigmas else None)
         equation = step_equation(
             film.job.sampler, record.sigma, record.sigma_next,
             sigma_before=film.before().sigma if film.before() else None, eta=film.job.eta,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from app.panels.image.film import LENSES, Film
 from app.widgets.filmstrip import Filmstrip
+from app.widgets.steady_label import SteadyLabel
 from app.widgets.transport import Transport
 
 STRIP_TITLES = {"xt": "x_t", "x0": "x0", "eps": "noise"}
@@ -23,10 +24,9 @@ class Timeline(QWidget):
         self.transport = Transport()
         self.strip = Filmstrip(thumb=56)
         self.lens = "x0"
-        self._busy = QLabel()
+        self._busy = SteadyLabel("small")
         self._group = QButtonGroup(self)
         self.transport.add_widget(self._busy)
-        self._busy.setProperty("role", "small")
         self.transport.add_widget(self._switch())
         self.strip.set_empty_text(EMPTY)
         column = QVBoxLayout(self)
@@ -66,7 +66,7 @@ class Timeline(QWidget):
         if film:
             for number in sorted(film.steps):
                 self.add(film, number)
-        self.show_position(film, "idle")
+        self.show_position(film, "starting" if film else "idle")
 
     def add(self, film: Film, number: int) -> None:
         """One more step of the film."""

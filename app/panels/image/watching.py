@@ -170,7 +170,7 @@ class Watching(QObject):
         film = self._runs.film
         self._timeline.add(film, number)
         if film.live:
-            self._show()
+            self._show(following=True)
         else:
             self._timeline.show_position(film, self._state())
 
@@ -196,10 +196,10 @@ class Watching(QObject):
     def _state(self) -> str:
         return "running" if self._replay.isActive() else self._runs.state
 
-    def _show(self) -> None:
+    def _show(self, *, following: bool = False) -> None:
         film = self._runs.film
         self._timeline.show_position(film, self._state())
-        self._side.show_step(film)
+        self._side.show_step(film, following=following)
         if film is None or film.record() is None:
             return
         for lens in LENSES:
