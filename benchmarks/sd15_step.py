@@ -1,8 +1,8 @@
 """Are our classes as fast as the published ones? A UNet step and a VAE decode in the shape of SD 1.5 against diffusers', in turn.
 
-Equal random weights (in shared memory where the layout allows), equal inputs, one process, the same threads and dtype. Ours has its
-convolutions in channels_last, as `models.catalog` loads every model; diffusers' is as `from_pretrained` gives it, or with
-`--their-layout channels_last` converted too. The full size needs about 6 GB in float32; `--width 0.5` halves all channels.
+Equal random weights, equal inputs, one process, the same threads and dtype. Ours has its convolutions in channels_last, the large ones
+packed, as `models.catalog` loads every model; diffusers' is as `from_pretrained` gives it, or with `--their-layout channels_last`
+converted too. The full size needs about 6 GB in float32; `--width 0.5` halves all channels.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from models.checkpoint import map_names
 from models.diffusion.keymaps import AUTOENCODER_KL, UNET_2D_CONDITION
 from models.diffusion.unet import UNET_CONFIGS, UNet, UNetConfig
 from models.diffusion.vae import VAE_CONFIGS, AutoencoderKL, VaeConfig
+from models.nn.packed import pack_convolutions
 
 TOKENS = 77
 
@@ -68,7 +69,8 @@ def pair(theirs: Callable[[], nn.Module], ours: Callable[[], nn.Module], keymap:
     our_net.load_state_dict(weights, strict=True, assign=True)
     if options.their_layout == "channels_last":
         their_net.to(memory_format=torch.channels_last)
-    return their_net.eval().requires_grad_(False), our_net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    ready = our_net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return their_net.eval().requires_grad_(False), pack_convolutions(ready)
 
 
 def compare(name: str, ours: Callable[[], torch.Tensor], theirs: Callable[[], torch.Tensor], options) -> None:

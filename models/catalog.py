@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from models.checkpoint import CheckpointError, Keymap, Progress, find_files, load_into
+from models.nn.packed import pack_convolutions
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
 BUILT_IN_LICENCE = "the project's own: trained here, on pictures made here"
@@ -140,7 +141,7 @@ def load(
 ) -> nn.Module:
     """The model with its weights on the device, cast to dtype, in eval mode, without gradients.
 
-    Convolutions get channels_last weights, the faster layout on CPUs and GPUs alike.
+    Convolutions get channels_last weights, the faster layout on CPUs and GPUs alike; large ones are packed for the CPU.
     """
     entry = spec(key)
     if not available(key):
@@ -149,4 +150,4 @@ def load(
             "Get the file again with the program, or train it: `python main.py run train-...`.",
         )
     model = load_into(entry.build, entry.path, entry.keymap, device, dtype, progress)
-    return model.requires_grad_(False).to(memory_format=torch.channels_last)
+    return pack_convolutions(model.requires_grad_(False).to(memory_format=torch.channels_last))

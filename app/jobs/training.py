@@ -51,8 +51,11 @@ class TrainVae(Training):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainClip(Training):
-    """Text and picture tower, trained contrastively."""
+    """Text tower (stage words), then the picture tower that agrees with it (stage pictures)."""
 
+    stage: Literal["words", "pictures"] = knob(
+        "pictures", help="words: a fresh text tower learns to read; pictures: the installed text tower stays, the picture tower learns."
+    )
     batch_size: int = knob(128, lo=2, hi=4096, help="Pairs an update sees, each with a wrong caption beside it.")
 
 

@@ -52,12 +52,32 @@ def train_vae(job: TrainVae, ctx: Ctx) -> Run:
 
 
 def train_clip(job: TrainClip, ctx: Ctx) -> Run:
-    """Train both towers."""
+    """Train the text tower to read, or the picture tower to agree with it."""
     bank = yield from scene_bank(job)
-    clip = start_model("playworld/clip", job, ctx, installed=job.go_on)
+    if job.stage == "words":
+        return (yield from train_words(job, ctx, bank))
+    clip = start_model("playworld/clip", job, ctx, installed=True)
+    if not job.go_on:
+        fresh = start_model("playworld/clip", job, ctx, installed=False)
+        fresh.text.load_state_dict(clip.text.state_dict())
+        clip = fresh
     average = Average(clip, job.ema)
     steps = clip_training.train_clip(clip, bank, job.batch_size, fit_config(job, ctx, "clip"), average)
     return (yield from follow_and_install(job, ctx, steps, "playworld/clip", average))
+
+
+def train_words(job: TrainClip, ctx: Ctx, bank: SceneBank) -> Run:
+    """What is installed is a whole CLIP whose picture tower is still untrained."""
+    clip = start_model("playworld/clip", job, ctx, installed=job.go_on)
+    reader = clip_training.Reader(clip.text).to(ctx.device)
+    average = Average(reader, job.ema)
+    result = yield from follow(
+        job, ctx, clip_training.train_words(reader, bank, job.batch_size, fit_config(job, ctx, "clip-words"), average)
+    )
+    if job.install:
+        reader.load_state_dict(average.state)
+        save("playworld/clip", clip.state_dict())
+    return result
 
 
 def train_unet(job: TrainUnet, ctx: Ctx) -> Run:

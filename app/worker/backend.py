@@ -125,11 +125,12 @@ class TorchBackend:
         return device.type == "cpu"
 
     def size(self, model: Any) -> int:
-        """Parameters and buffers, shared ones once."""
+        """Parameters and buffers, shared ones once, and packed weights (`models/nn/packed.py`), which are neither."""
         if not hasattr(model, "parameters"):
             return 0
         tensors = {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers())}
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        packed = sum(getattr(module, "packed_bytes", 0) for module in model.modules())
+        return packed + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
     def _device(self, wish: str) -> Any:
         torch = self._torch

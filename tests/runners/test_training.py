@@ -72,6 +72,19 @@ def test_every_training_runs_resumes_and_installs(weights, drive, kind, key, cha
     assert (weights / "weights" / "playworld-latent-rgb.json").exists() == (key == "vae")
 
 
+def test_the_words_of_clip_come_first_and_stay(weights, drive):
+    before = catalog.load("playworld/clip").state_dict()
+    drive(training(TrainClip, weights, stage="words", install=True))
+    words = catalog.load("playworld/clip").state_dict()
+    average = averaged_weights(weights / "work" / "clip-words")
+    assert all(np.allclose(words[name].numpy(), average[name].half().float().numpy()) for name in words if name.startswith("text."))
+    assert not np.allclose(words["text.tokens.weight"].numpy(), before["text.tokens.weight"].numpy())
+    drive(training(TrainClip, weights, stage="pictures", install=True))
+    after = catalog.load("playworld/clip").state_dict()
+    assert all(np.array_equal(after[name].numpy(), words[name].numpy()) for name in words if name.startswith("text."))
+    assert not np.array_equal(after["vision.class_token"].numpy(), words["vision.class_token"].numpy())
+
+
 @pytest.mark.parametrize(("kind", "key"), [(TrainUnet, "unet"), (TrainControl, "control-canny")])
 def test_training_can_go_on_from_the_installed_weights(weights, drive, kind, key):
     before = catalog.load(f"playworld/{key}").state_dict()
