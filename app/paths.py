@@ -1,6 +1,7 @@
 """Where things lie: what ships with the program, and the user's own folders.
 
-`GLASSBOX_HOME` puts all of the user's folders under one place (tests and portable use).
+`GLASSBOX_HOME` puts all of the user's folders under one place (tests and portable use); `GLASSBOX_MODELS` names
+the folder of fetched models alone, for instance on a larger disk.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ def cache_dir() -> Path:
 def gallery_dir() -> Path:
     """Pictures kept across restarts; made if missing."""
     return _made(data_dir() / "gallery")
+
+
+def models_dir() -> Path:
+    """Models that were fetched, and the list of those the person added; made if missing.
+
+    `models.catalog.models_folder` finds the same folder without this module (a test compares them).
+    """
+    named = os.environ.get("GLASSBOX_MODELS")
+    return _made(Path(named) if named else data_dir() / "models")
 
 
 def _folder(name: str, default: object) -> Path:

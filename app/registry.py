@@ -28,4 +28,8 @@ PANELS: tuple[PanelSpec, ...] = (
         "image", "Image", "Diffusion", "image", "app.panels.image.panel:ImagePanel",
         "Prompt, edge map and pose: watch a picture form step by step",
     ),
+    PanelSpec(
+        "chat", "Chat", "Language", "chat", "app.panels.chat.panel:ChatPanel",
+        "Talk with a language model, and see every speculative round",
+    ),
 )  # fmt: skip

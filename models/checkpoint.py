@@ -98,6 +98,9 @@ class Checkpoint:
     def names(self) -> list[str]:
         return list(self._handles)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._handles[name].get_slice(name).get_shape())
+
     def read(self, name: str) -> Tensor:
         return self._handles[name].get_tensor(name)
 
@@ -107,7 +110,8 @@ def _open(path: Path):
         raise CheckpointError(f"The weights file {path} is missing.", "Fetch the models again.")
     with path.open("rb") as file:
         start = file.read(16)
-    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+    header_follows = start[8:9] == b"{"  # else the length of a header may look like the first bytes of a pickle
+    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") and not header_follows:
         raise CheckpointError(f"{path.name} is named safetensors but holds a pickle, which is not read.", PICKLE_HINT)
     if start.startswith(b"version https://"):
         raise CheckpointError(

@@ -59,7 +59,8 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
-            self.state[name].lerp_(value, 1 - decay)
+            if value.is_floating_point():  # tables of whole numbers are not trained
+                self.state[name].lerp_(value, 1 - decay)
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:

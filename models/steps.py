@@ -3,12 +3,13 @@
 A sampler yields facts (tensors and numbers), a runner turns them into payloads, a view draws them
 (architecture, habit 2). The tensors are the sampler's own, not copies: read them, do not write into them.
 
-Read next: `models/diffusion/samplers.py`.
+Read next: `models/diffusion/samplers.py`, `models/decoding/generate.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
@@ -63,3 +64,65 @@ class TrainStep:
     total: int
     loss: float
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+# --- speculative decoding ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drafted:
+    """A token that a drafter proposed, a node of the round's tree, and what became of it.
+
+    `accepted`: kept. `rejected`: tested and thrown away. `untested`: never looked at, because its parent fell, a sibling
+    was taken before it, or the text ended there.
+    """
+
+    token: int
+    q: float  # of the token under the drafter's filtered law; 1 if the proposal was not drawn but chosen
+    q_raw: float | None = None  # how sure the drafter was before it drew: as a rule its largest probability at T = 1
+    p: float | None  # under the target's filtered law, given that all before it is rejected or kept; None: untested
+    p_raw: float | None = None  # under the target's softmax at T = 1
+    u: float | None  # the draw it was compared with: accepted if u <= p / q; None: no draw was needed
+    fate: Literal["accepted", "rejected", "untested"]
+    parent: int  # index in the round of the node it continues, -1 for the last committed token
+    depth: int  # 1 for the first token after the last committed one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """A token that became text.
+
+    `plain`: drawn without a draft. `accepted`: proposed and kept. `corrected`: drawn from what the law leaves after the
+    rejected proposals. `bonus`: drawn after the last accepted proposal, for which the same pass gave the law.
+    """
+
+    token: int
+    kind: Literal["plain", "accepted", "corrected", "bonus"]
+    p: float  # under the filtered law (temperature, top-k, ...)
+    p_raw: float  # under the softmax at T = 1
+    q: float | None  # as drafted; None unless accepted
+    u: float | None  # the draw that decided: the acceptance test if accepted, else the inverse of the law; None if greedy
+    top: tuple[tuple[int, float], ...]  # the likeliest tokens of the raw law, likeliest first
+    entropy: float  # of the raw law, in nats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round of decoding: draft, verify in one pass of the target, commit. A plain step is a round without a draft."""
+
+    index: int
+    drafter: str
+    draft_length: int  # tokens proposed along the longest path: 0 in a plain step
+    position: int  # of the first committed token in the sequence, prompt included
+    drafted: tuple[Drafted, ...]
+    committed: tuple[Committed, ...]
+    draft_s: float
+    verify_s: float
+    other_s: float
+    lossless: bool  # whether the rule that tested this round's draft keeps the target's law
+    reason: Literal["stop", "length", "context"] | None = None  # why the text ends with this round
+
+    @property
+    def accepted(self) -> int:
+        """How many proposed tokens became text."""
+        return sum(token.kind == "accepted" for token in self.committed)

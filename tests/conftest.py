@@ -9,9 +9,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import platformdirs
 import pytest
 
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def _users_models() -> Path:
+    """The person's model folder, looked up before the tests get a home of their own."""
+    home = os.environ.get("GLASSBOX_HOME")
+    data = Path(home) / "data" if home else Path(platformdirs.user_data_dir("Glassbox", appauthor=False))
+    return Path(os.environ.get("GLASSBOX_MODELS") or data / "models")
+
+
+SMOLLM2 = Path(os.environ.get("GLASSBOX_SMOLLM2") or _users_models() / SMOLLM2_FILE)
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 os.environ["GLASSBOX_HOME"] = tempfile.mkdtemp(prefix="glassbox-tests-")
 
@@ -22,6 +35,7 @@ THREAD_ENDS_WITHIN_S = 5.0
 def own_home(tmp_path, monkeypatch) -> None:
     """User folders of each test are empty and its own."""
     monkeypatch.setenv("GLASSBOX_HOME", str(tmp_path / "glassbox-home"))
+    monkeypatch.delenv("GLASSBOX_MODELS", raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +83,22 @@ def watching_backend() -> object:
                 assert torch_state() == before, "torch's state is changed across a yield"
 
     return Watching(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """The file of SmolLM2; tests that need it are skipped where it is missing."""
+    if not SMOLLM2.is_file():
+        pytest.skip("SmolLM2 is not here; fetch it with: python main.py models fetch smollm2")
+    return SMOLLM2
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_path):
+    """SmolLM2 in its number format on this machine, loaded once for all tests."""
+    from models.language.loading import load_language_model
+
+    return load_language_model(smollm2_path, keep=False)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from app.jobs import JOBS, job_class
-from app.protocol import commands, errors, events, infotext, job, payloads, status
+from app.protocol import chat, commands, errors, events, infotext, job, models, payloads, status
 from app.registry import PANELS
 from app.runners import RUNNERS, runner
 
@@ -45,8 +45,12 @@ RULES = {
     "models.playworld": Rule(("models.steps",), MODEL_FOREIGN),
     "models.diffusion": Rule(LEAVES, MODEL_FOREIGN),
     "models.vision": Rule(LEAVES, MODEL_FOREIGN),
+    "models.language": Rule(LEAVES, MODEL_FOREIGN),
+    "models.attention": Rule(LEAVES, MODEL_FOREIGN),
+    "models.decoding": Rule(LEAVES, MODEL_FOREIGN),
     "models.evaluation": Rule(LEAVES, MODEL_FOREIGN),
     "models.multimodal": Rule((*LEAVES, "models.vision", "models.language", "models.diffusion"), MODEL_FOREIGN),
+    "models.drafters": Rule(("models",), MODEL_FOREIGN),
     "models.catalog": Rule(("models",), MODEL_FOREIGN),
     "app.protocol": Rule((), ("torch", "PIL", "cv2", "safetensors", "platformdirs", "einops", *QT)),
     "app.jobs": Rule(("app.protocol",), ("torch", "PIL", "cv2", "safetensors", *QT)),
@@ -64,7 +68,9 @@ RULES = {
     ),
     "app.cli_options": Rule(("app.protocol", "app.runners.pictures"), ("torch", *QT)),
     "app.cli_output": Rule(("app.protocol", "app.storage"), ("torch", *QT)),
-    "app.cli_models": Rule(("app.protocol", "models.catalog", "models.checkpoint"), QT),
+    "app.cli_models": Rule(
+        ("app.jobs", "app.protocol", "app.paths", "app.storage", "app.cli_output", "app.runners.getting"), ("torch", *QT)
+    ),
     "app.theme": Rule(("app.paths",), ("torch",)),
     "app.settings": Rule(("app.paths", "app.storage", "app.protocol"), ("torch",)),
     "app.widgets": Rule(("app.protocol", "app.theme"), ("torch", "PIL", "cv2", "safetensors")),
@@ -72,11 +78,15 @@ RULES = {
         ("app.widgets", "app.jobs", "app.protocol", "app.engine", "app.panels.base", "app.theme", "app.storage", "app.paths"),
         ("torch", "cv2", "safetensors"),
     ),
+    "app.models_page": Rule(
+        ("app.widgets", "app.jobs", "app.protocol", "app.theme", "app.settings", "app.storage", "app.paths", "app.engine", "app.pages"),
+        ("torch", "cv2"),
+    ),
     "app.pages": Rule(("app.widgets", "app.protocol", "app.theme", "app.settings", "app.storage", "app.paths"), ("torch", "cv2")),
     "app.registry": Rule((), ("torch", *QT)),
     "app.main_window": Rule(
         ("app.widgets", "app.protocol", "app.theme", "app.settings", "app.storage", "app.paths", "app.engine", "app.pages",
-         "app.panels.base", "app.registry"),
+         "app.models_page", "app.panels.base", "app.registry"),
         ("torch", "cv2"),
     ),
     "app.screenshots": Rule(("app",), ("torch", "cv2")),
@@ -194,12 +204,43 @@ class Sample(job.Job):
     """A job for the pickling test."""
 
 
+def chat_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/chat.py`."""
+    other = chat.Alternative(id=1, text="a", p=0.5)
+    drafted = chat.DraftedToken(id=1, text="a", q=1.0, p=None, u=None, fate="untested", parent=-1, depth=1)
+    token = chat.ChatToken(id=1, text="a", piece="a", kind="plain", p=1.0, p_raw=0.5, q=None, u=None, top=(other,), entropy=0.1)
+    times = {"draft_s": 0.0, "verify_s": 0.1, "other_s": 0.0}
+    told = chat.ChatRound(
+        index=0, drafter="lookup", draft_length=1, position=3, drafted=(drafted,), tokens=(token,), lossless=True, **times
+    )
+    prompt = chat.ChatPrompt(
+        tokens=payloads.Tokens(texts=("a",), ids=(1,)), raw="a", dropped=0, dropped_sentence="", reused=0, prefill_s=0.1, context=8,
+        model="m", number_format="fp32", drafter="none", drafter_reason="chosen", lossless=True,
+    )  # fmt: skip
+    point = chat.GammaPoint(draft_length=1, accepted_at=0.5, tokens_per_round=1.5, tokens_per_s=9.0, speedup=1.1, needed_acceptance=0.4)
+    report = chat.GammaReport(
+        drafter="lookup", points=(point,), best=1, acceptance=0.5, plain_s=0.1, draft_s=(0.0,), verify_s=(0.1, 0.1), exact=True
+    )
+    status_ = chat.DrafterStatus(name="none", title="None", ready=True, sentence="", lossless=True)
+    row = chat.LensRow(layer=0, top=(other,), p_next=0.1, rank_next=3, entropy=1.0)
+    forced = chat.ForcedToken(id=1, text="a", piece="a")
+    return [chat.ChatMessage(role="user", text="a"), other, drafted, token, told, prompt, point, report, status_, row, forced]
+
+
+def model_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/models.py`."""
+    file = models.HubFile(name="a.gguf", bytes=1)
+    choice = models.HubChoice(label="a.gguf", files=(file,))
+    offer = models.HubOffer(repo="a/b", commit="c", choices=(choice,))
+    return [models.ModelRow(key="a", title="A", facts=(("b", "c"),)), file, choice, offer]
+
+
 def samples() -> list[object]:
     """One value of each dataclass of the protocol."""
     grey = payloads.Image(np.full((2, 3, 3), 7, np.uint8), label="grey")
     person = payloads.Person(points=((1.0, 2.0, 1.0),) * 18)
     report = errors.ErrorReport(kind="bug", title="no")
-    others = [infotext.Infotext()]
+    others = [infotext.Infotext(), *chat_samples(), *model_samples()]
     return [
         grey, person, report, Sample(), job.Knob(lo=0), status.WorkerStatus(),
         payloads.Points(np.zeros((2, 2))), payloads.Curve([1, 2], [3, 4]), payloads.Matrix(np.eye(2)),

@@ -28,7 +28,6 @@ class Training(Job):
         0.999, lo=0.0, hi=0.99999, title="Average", help="Memory of the running average of the weights that is kept in the end."
     )
     seed: int = knob(0, lo=0, hi=2**31, help="Decides scenes, captions, noise and first weights.")
-    scenes: int = knob(32768, lo=512, hi=10_000_000, help="Different scenes in the bank.")
     bf16: bool = knob(True, title="bfloat16", help="Compute in bfloat16 where that is safe.")
     folder: str = knob("", help="Where bank and checkpoint lie; empty: the user's own data folder.")
     go_on: bool = knob(
@@ -40,7 +39,14 @@ class Training(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainVae(Training):
+class PictureTraining(Training):
+    """What all trainings on pictures of Playworld share."""
+
+    scenes: int = knob(32768, lo=512, hi=10_000_000, help="Different scenes in the bank.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainVae(PictureTraining):
     """Autoencoder of the built-in Stable Diffusion."""
 
     steps: int = knob(5000, lo=1, hi=10_000_000, top=True, help="Updates in all; a resumed run counts those it has made.")
@@ -50,7 +56,7 @@ class TrainVae(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainClip(Training):
+class TrainClip(PictureTraining):
     """Text tower (stage words), then the picture tower that agrees with it (stage pictures)."""
 
     stage: Literal["words", "pictures"] = knob(
@@ -60,7 +66,7 @@ class TrainClip(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainUnet(Training):
+class TrainUnet(PictureTraining):
     """UNet on the latents of the autoencoder and the text states of the text tower."""
 
     batch_size: int = knob(64, lo=1, hi=4096, help="Pictures an update sees.")
@@ -68,7 +74,7 @@ class TrainUnet(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainControl(Training):
+class TrainControl(PictureTraining):
     """ControlNet of one kind beside the frozen UNet."""
 
     kind: Literal["canny", "pose"] = knob("canny", help="What the hint shows.")
@@ -76,7 +82,7 @@ class TrainControl(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainJudge(Training):
+class TrainJudge(PictureTraining):
     """Fact classifier or joint regressor, on renders only."""
 
     kind: Literal["facts", "joints"] = knob("facts", help="Which judge.")

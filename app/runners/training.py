@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from app import paths
-from app.jobs.training import TrainClip, TrainControl, Training, TrainJudge, TrainUnet, TrainVae
+from app.jobs.training import PictureTraining, TrainClip, TrainControl, Training, TrainJudge, TrainUnet, TrainVae
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Record, Step
 from app.protocol.payloads import Curve, Result
@@ -140,14 +140,14 @@ def start_model(key: str, job: Training, ctx: Ctx, *, installed: bool) -> nn.Mod
     return model.to(ctx.device, torch.float32).requires_grad_(True).train()
 
 
-def scene_bank(job: Training) -> Generator[Event, None, SceneBank]:
+def scene_bank(job: PictureTraining) -> Generator[Event, None, SceneBank]:
     bank = SceneBank(work_folder(job) / "bank", count=job.scenes)
     for done, total in bank.fill():
         yield Progress(done=done, total=total, unit="scenes", note="drawing scenes")
     return bank
 
 
-def latent_bank(job: Training, bank: SceneBank, vae: nn.Module) -> Generator[Event, None, diffusion.LatentBank]:
+def latent_bank(job: PictureTraining, bank: SceneBank, vae: nn.Module) -> Generator[Event, None, diffusion.LatentBank]:
     latents = diffusion.LatentBank(bank, vae, work_folder(job))
     for done, total in latents.fill():
         yield Progress(done=done, total=total, unit="pictures", note="encoding scenes")
@@ -162,11 +162,14 @@ def follow_and_install(job: Training, ctx: Ctx, steps: Iterator[TrainStep], key:
     return result
 
 
-def follow(job: Training, ctx: Ctx, steps: Iterator[TrainStep]) -> Run:
-    """Report a training run now and then."""
+def follow(job: Training, ctx: Ctx, steps: Iterator[TrainStep | Event]) -> Run:
+    """Report a training run now and then; events between its steps are passed on."""
     history: list[TrainStep] = []
     begun, fresh = time.perf_counter(), []
     for step in steps:
+        if isinstance(step, Event):
+            yield step
+            continue
         fresh.append(step)
         if ctx.every(REPORT_MS) or step.step == step.total:
             history += fresh

@@ -34,6 +34,8 @@ NAMES = {
     "compare": "columns", "invert": "circle-half", "chart": "chart-line", "film": "film-strip", "chip": "cpu",
     "magic": "magic-wand", "target": "crosshair", "clear": "trash-simple", "sliders": "sliders", "sun": "sun",
     "moon": "moon", "queue": "stack", "lock": "lock", "link": "link", "clock": "clock-counter-clockwise",
+    "chat": "chats", "send": "paper-plane-right", "down": "arrow-down", "tokens": "marker-circle", "new": "note-pencil",
+    "tree": "tree-structure", "gauge": "gauge", "code": "code",
 }  # fmt: skip
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFormLayout, QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from app.widgets.fact_rows import FactRows, Row
 from app.widgets.steady_label import SteadyLabel
-
-Row = tuple[str, str] | tuple[str, str, str]
 
 
 class Inspector(QScrollArea):
@@ -26,10 +25,7 @@ class Inspector(QScrollArea):
         column.setContentsMargins(12, 12, 12, 12)
         column.setSpacing(8)
         self._name = _label("title")
-        self._rows = QFormLayout()
-        self._rows.setHorizontalSpacing(12)
-        self._rows.setVerticalSpacing(4)
-        self._values: dict[str, SteadyLabel] = {}
+        self._rows = FactRows()
         self._box = QFrame()
         self._box.setProperty("role", "raised")
         self._equation = _label("")
@@ -38,18 +34,16 @@ class Inspector(QScrollArea):
         self._explanation = _label("muted")
         self._reference = _label("small")
         column.addWidget(self._name)
-        column.addLayout(self._rows)
+        column.addWidget(self._rows)
         for widget in (self._box, self._explanation, self._reference):
             column.addWidget(widget)
         column.addStretch(1)
         self.clear("Select something to see what it is, in numbers and words.")
 
-    def set_content(
-        self, name: str, rows: Sequence[Row] = (), equation: str = "", explanation: str = "", reference: str = ""
-    ) -> None:
+    def set_content(self, name: str, rows: Sequence[Row] = (), equation: str = "", explanation: str = "", reference: str = "") -> None:
         """Show a thing: ``rows`` are (label, value) or (label, value, tooltip)."""
         self._show(self._name, name)
-        self._show_rows(rows)
+        self._rows.set_rows(rows)
         self._show(self._equation, equation)
         self._box.setVisible(bool(equation))
         self._show(self._explanation, explanation)
@@ -61,23 +55,8 @@ class Inspector(QScrollArea):
 
     def text(self) -> str:
         """All words on show, line by line."""
-        rows = [f"{label}: {value.text()}" for label, value in self._values.items()]
-        parts = (self._name.text(), *rows, self._equation.text(), self._explanation.text(), self._reference.text())
+        parts = (self._name.text(), self._rows.text(), self._equation.text(), self._explanation.text(), self._reference.text())
         return "\n".join(part for part in parts if part)
-
-    def _show_rows(self, rows: Sequence[Row]) -> None:
-        if [row[0] for row in rows] != list(self._values):
-            while self._rows.rowCount():
-                self._rows.removeRow(0)
-            self._values = {}
-            for row in rows:
-                self._values[row[0]] = _label("")
-                caption = _label("muted")
-                caption.setText(row[0])
-                self._rows.addRow(caption, self._values[row[0]])
-        for row in rows:
-            self._values[row[0]].setText(row[1])
-            self._values[row[0]].setToolTip(row[2] if len(row) > 2 else "")
 
     @staticmethod
     def _show(label: SteadyLabel, text: str) -> None:

@@ -48,8 +48,9 @@ class Transport(QWidget):
     last = Signal()
     stop = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, noun: str = "step") -> None:
         super().__init__(parent)
+        self._noun = noun
         self.setObjectName("Transport")
         self.setAccessibleName("Transport")
         self.state = ""
@@ -63,6 +64,7 @@ class Transport(QWidget):
             "last": self.last, "stop": self.stop,
         }  # fmt: skip
         for name, tip in _BUTTONS:
+            tip = tip.replace("step", self._noun)
             button = QToolButton(toolTip=tip, accessibleName=tip.split(" (")[0])
             button.setIcon(icon(name))
             button.setIconSize(QSize(18, 18))
@@ -107,7 +109,7 @@ class Transport(QWidget):
 
     def set_position(self, index: int, total: int, note: str = "") -> None:
         """Show "step ``index`` of ``total``" and a note such as "sigma 2.41"."""
-        where = f"step {index} of {total}" if total else "no steps yet"
+        where = f"{self._noun} {index} of {total}" if total else f"no {self._noun}s yet"
         self._words.setText(f"{where}   {note}" if note else where)
         self._words.set_role("" if total else "muted")
 

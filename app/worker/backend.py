@@ -126,8 +126,8 @@ class TorchBackend:
 
     def size(self, model: Any) -> int:
         """Parameters and buffers, shared ones once, and packed weights (`models/nn/packed.py`), which are neither."""
-        if not hasattr(model, "parameters"):
-            return 0
+        if not hasattr(model, "modules"):
+            return getattr(model, "held_bytes", 0)  # what is no module says it itself (`models/language/loading.py`)
         tensors = {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers())}
         packed = sum(getattr(module, "packed_bytes", 0) for module in model.modules())
         return packed + sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -23,18 +23,24 @@ from models.playworld.render import boxes, joints
 from models.steps import TrainStep
 from models.vision.judges import FactClassifier, FactConfig, HeadSpec, JointConfig, JointRegressor
 
+ON_HEAD = ("hat", "hair")
+NECK, NOSE = 1, 0  # joints
 JITTER = 0.1  # largest change of brightness and contrast
 LOOK_WEIGHT = 0.2
 NOISE = 0.06  # largest standard deviation of the added noise, pictures in [-1, 1]
 
 
 def fact_config(widths: tuple[int, ...] = (32, 64, 128, 128)) -> FactConfig:
-    """Heads from Playworld's label table: `house.colour` is asked of the slot `house` through the shared head `colour`."""
+    """Heads from Playworld's label table: `house.colour` is asked of the slot `house` through the shared head `colour`.
+
+    Hat and hair have a slot of their own, `person0.head`, since a query for a whole person does not find so small a part.
+    """
     heads = []
     for name, classes in LABELS.items():
         slot, _, question = name.rpartition(".")
         shared = question if slot else name
         shared = f"person_{question}" if slot.startswith("person") else shared
+        slot = f"{slot}.head" if question in ON_HEAD else slot
         heads.append(HeadSpec(name=name, slot=slot or name, head=shared, classes=len(classes)))
     return FactConfig(widths=widths, heads=tuple(heads))
 
@@ -95,7 +101,16 @@ def box_truth(bank: SceneBank, rows: np.ndarray, slots: tuple[str, ...]) -> Tens
             if label == "person":
                 name, people = f"person{people}", people + 1
             out[k, slots.index(name)] = torch.tensor(corners) / bank.size
+        for person, points in enumerate(joints(bank.scene(row), bank.size)):
+            out[k, slots.index(f"person{person}.head")] = torch.from_numpy(head_box(points)) / bank.size
     return out
+
+
+def head_box(points: np.ndarray) -> np.ndarray:
+    """Where head, hair and hat of a person are drawn: x0, y0, x1, y1 from the joints (18, 3), in units of neck to nose."""
+    nose, neck = points[NOSE, :2], points[NECK, :2]
+    unit = np.linalg.norm(nose - neck)
+    return np.concatenate([nose - unit * np.array([1.2, 1.4]), nose + unit * np.array([1.2, 0.5])]).astype(np.float32)
 
 
 def look_loss(weights: Tensor, wanted: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import QApplication, QLabel, QLineEdit
 
 from app import main_window, screenshots, theme
 from app.main_window import MainWindow
-from app.pages import list_weights
 from app.panels.base import Panel
 from app.protocol.errors import UserError
 from app.protocol.status import WorkerStatus
@@ -216,14 +215,6 @@ def test_settings_page_changes_theme_live_and_saves(open_window):
     assert values == ["dark", 1, "cpu", True]
     page.motion.setChecked(False)
     theme.apply("light")
-
-
-def test_models_page_lists_weights_with_the_licence_of_their_card(tmp_path):
-    (tmp_path / "unet-00001-of-00002.safetensors").write_bytes(b"x" * 1024)
-    (tmp_path / "unet-00002-of-00002.safetensors").write_bytes(b"x" * 1024)
-    (tmp_path / "unet.md").write_text("# UNet\nLicence: MIT\n")
-    (tmp_path / "vae.safetensors").write_bytes(b"x")
-    assert list_weights(tmp_path) == [("unet", "2.0 kB", "MIT"), ("vae", "1 B", "see the card")]
 
 
 def test_status_and_cancel(open_window, qtbot):

@@ -13,7 +13,7 @@ def empty_weights(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("key", catalog.SPECS)
+@pytest.mark.parametrize("key", [key for key, spec in catalog.SPECS.items() if isinstance(spec, catalog.ModelSpec)])
 def test_every_model_comes_back_from_its_file(key):
     torch.manual_seed(0)
     spec = catalog.SPECS[key]

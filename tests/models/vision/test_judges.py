@@ -7,12 +7,14 @@ import torch
 from models.fitting import FitConfig
 from models.playworld.bank import SceneBank
 from models.playworld.labels import LABELS, labels
+from models.playworld.render import boxes, joints
 from models.playworld.scene import sample_scene
 from models.vision.judges import FactClassifier, JointConfig, JointRegressor, expectation, grid
 from models.vision.training import (
     box_truth,
     fact_config,
     fact_loss,
+    head_box,
     jitter,
     joint_loss,
     joint_truth,
@@ -66,7 +68,20 @@ def test_boxes_belong_to_their_slots(bank):
     for k in range(64):
         there = {name for name, box in zip(slots, table[k], strict=True) if box[2] > box[0]}
         scene = sample_scene(k)
-        assert there == {thing.kind for thing in scene.things} | {f"person{i}" for i in range(len(scene.people))}
+        people = {f"person{i}{part}" for i in range(len(scene.people)) for part in ("", ".head")}
+        assert there == {thing.kind for thing in scene.things} | people
+
+
+def test_the_head_box_holds_face_and_top_of_the_person(bank):
+    for row in range(40):
+        scene = bank.scene(row)
+        people = [corners for label, *corners in boxes(scene, 128) if label == "person"]
+        for points, whole in zip(joints(scene, 128), people, strict=True):
+            x0, y0, x1, y1 = head_box(points)
+            face = points[[0, 14, 15, 16, 17], :2]
+            assert (face > [x0, y0]).all() and (face < [x1, y1]).all()
+            assert points[1, 1] > y1  # the neck is below
+            assert y0 - 4 < whole[1] < y1
 
 
 def test_questions_without_an_answer_do_not_count():

@@ -1,0 +1,116 @@
+"""A memory of what the target likes to say: n-grams of its own writing with their commonest continuation.
+
+The trained sibling of prompt lookup (the idea of REST, arXiv 2311.08252, in a table instead of a datastore): turns of phrase that the
+model uses in every second reply need not stand in this text to be guessed. Learning is counting, guessing is one search in a sorted list,
+and the share of the continuation is the drafter's belief. Longer n-grams go first. Read next: `models/decoding/lookup_first.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.decoding.drafting import Context, Draft
+
+
+@dataclass(frozen=True)
+class NgramConfig:
+    """Entries by order (tokens of an n-gram). Keys are numbers in base `vocab_size` and have to fit 63 bits."""
+
+    vocab_size: int
+    entries: Mapping[int, int]
+
+    def __post_init__(self) -> None:
+        if not self.entries or min(self.entries) < 1 or self.vocab_size ** max(self.entries) >= 2**63:
+            raise ValueError(f"n-grams of {sorted(self.entries)} tokens out of {self.vocab_size} cannot be kept")
+
+
+class NgramMemory(nn.Module):
+    """Sorted tables; nothing is trained by gradients."""
+
+    def __init__(self, config: NgramConfig) -> None:
+        super().__init__()
+        self.config = config
+        for order, size in config.entries.items():
+            self.register_buffer(f"keys_{order}", torch.zeros(size, dtype=torch.int64))
+            self.register_buffer(f"following_{order}", torch.zeros(size, dtype=torch.int32))
+            self.register_buffer(f"share_{order}", torch.zeros(size))
+
+    def find(self, ids: Sequence[int]) -> tuple[int, float] | None:
+        """The token that most often follows the end of a text, and in which share of cases; None if nothing is known."""
+        for order in sorted(self.config.entries, reverse=True):
+            if len(ids) < order:
+                continue
+            key, keys = 0, getattr(self, f"keys_{order}")
+            for token in ids[len(ids) - order :]:
+                key = key * self.config.vocab_size + token
+            place = int(torch.searchsorted(keys, key))
+            if place < len(keys) and int(keys[place]) == key:
+                return int(getattr(self, f"following_{order}")[place]), float(getattr(self, f"share_{order}")[place])
+        return None
+
+
+class NgramDrafter:
+    """Proposes the commonest continuation, step by step."""
+
+    name = "ngram"
+
+    def __init__(self, memory: NgramMemory) -> None:
+        self.memory = memory
+
+    def observe(self, start: int, ids: Sequence[int], hidden: Tensor) -> None:
+        pass
+
+    def propose(self, context: Context) -> Draft:
+        longest = max(self.memory.config.entries)
+        end, tokens, beliefs, reach = context.ids[-longest:], [], [], 1.0
+        while len(tokens) < context.budget.depth and (found := self.memory.find(end)) is not None:
+            token, belief = found
+            reach *= context.budget.trust(belief)
+            if not context.budget.wants(len(tokens) + 1, reach):
+                break
+            tokens.append(token)
+            beliefs.append(belief)
+            end = [*end, token][-longest:]
+        return Draft(tokens=tuple(tokens), parents=tuple(range(-1, len(tokens) - 1)), beliefs=tuple(beliefs), computed=len(tokens))
+
+
+def remember(
+    tokens: np.ndarray, counted: np.ndarray, vocab_size: int, orders: Sequence[int] = (2, 3, 4), least: int = 3, share: float = 0.0
+) -> NgramMemory:
+    """Count texts: tokens (N, T), counted (N, T) bool where the target wrote the token that follows.
+
+    Kept are n-grams seen `least` times whose commonest continuation has at least `share` of them (of one more, so that few cases
+    do not look certain); of equally common ones the smaller token.
+    """
+    tables = {order: _count(tokens.astype(np.int64), counted, vocab_size, order, least, share) for order in orders}
+    memory = NgramMemory(NgramConfig(vocab_size, {order: len(keys) for order, (keys, _, _) in tables.items()}))
+    memory.load_state_dict({
+        f"{name}_{order}": torch.from_numpy(values)
+        for order, table in tables.items() for name, values in zip(("keys", "following", "share"), table, strict=True)
+    })  # fmt: skip
+    return memory
+
+
+def _count(
+    tokens: np.ndarray, counted: np.ndarray, vocab_size: int, order: int, least: int, share: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keys, rising, with their commonest continuation and its share."""
+    key = sum(tokens[:, place : tokens.shape[1] - order + place] * vocab_size ** (order - 1 - place) for place in range(order))
+    inside = counted[:, order:]
+    key, following = key[inside], tokens[:, order:][inside]
+    order_of = np.lexsort((following, key))
+    key, following = key[order_of], following[order_of]
+    pair = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]) | (following[1:] != following[:-1])])  # where a new pair begins
+    times, key, following = np.diff(np.r_[pair, len(key)]), key[pair], following[pair]
+    group = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])  # where a new n-gram begins
+    total, most = np.add.reduceat(times, group), np.maximum.reduceat(times, group)
+    best = np.flatnonzero(times == np.repeat(most, np.diff(np.r_[group, len(times)])))
+    best = best[np.unique(key[best], return_index=True)[1]]  # the first of equals
+    shares = most / (total + 1)
+    kept = (total >= least) & (shares >= share)
+    return key[best][kept], following[best][kept], shares[kept]

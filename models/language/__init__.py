@@ -1,0 +1,1 @@
+"""Language models: the LLaMA architecture, its files (GGUF, safetensors), its tokenizers and chat templates."""

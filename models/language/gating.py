@@ -1,0 +1,193 @@
+"""Gates of mixture-of-experts layers: how experts are chosen, how a person may interfere, and what was decided.
+
+    logits = W x,   affinity = softmax or sigmoid of them,   chosen = top k of (affinity + selection bias)
+
+The weights that the chosen experts get differ from family to family and stand in each model's file. `RoutingTrace` and
+`Steering` are arguments of a forward pass: decisions are read at the gate itself, and nothing stays on the model.
+Read next: `moe.py`, `deepseek_v3.py`; statistics of a trace are in `routing.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, one_hot
+
+
+class RoutingError(ValueError):
+    """A wish that the gates cannot fulfil."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Group-limited choice (DeepSeek-V3, section 2.1.2): only the best `allowed` of `count` groups of experts compete."""
+
+    count: int
+    allowed: int
+
+    def admitted(self, scores: Tensor) -> Tensor:
+        """(..., G) bool: the groups with the largest sums of their two best scores (..., E)."""
+        best = scores.unflatten(-1, (self.count, -1)).topk(2, dim=-1).values.sum(-1)  # (..., G)
+        chosen = best.topk(self.allowed, dim=-1).indices
+        return torch.zeros_like(best, dtype=torch.bool).scatter(-1, chosen, True)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Experts (B, T, K), best first, which of them are `live` (B, T, K), and the scores (B, T, E) that decided."""
+
+    experts: Tensor
+    live: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRouting:
+    """What the gate of one layer decided about the tokens (B, T) of one pass; K choices among E experts."""
+
+    layer: int
+    experts: Tensor  # (B, T, K) long, best score first
+    weights: Tensor  # (B, T, K) fp32; 0 for choices that are not live, or dropped
+    logits: Tensor  # (B, T, E) fp32
+    affinities: Tensor  # (B, T, E) fp32
+    scores: Tensor  # (B, T, E) fp32 what the choice was made by: affinity plus bias, -inf for experts not admitted
+    bias: Tensor | None  # (E,) fp32 selection bias
+    live: Tensor  # (B, T, K) bool; False: no expert was left to choose, because of those switched off
+    dropped: Tensor  # (B, T, K) bool; True: the expert was full, the token passed by
+    groups: Groups | None
+    routed_norm: Tensor  # (B, T) length of what the chosen experts add to the residual stream
+    shared_norm: Tensor | None  # (B, T) and of what shared experts add
+
+    @property
+    def n_experts(self) -> int:
+        return self.logits.shape[-1]
+
+    @property
+    def top_k(self) -> int:
+        return self.experts.shape[-1]
+
+    def counts(self, where: Tensor | None = None) -> Tensor:
+        """How many choices fell on each expert, dropped ones included: (E,) long; `where` (B, T) bool limits the tokens."""
+        counted = self.live if where is None else self.live & where[..., None]
+        return torch.bincount(self.experts[counted], minlength=self.n_experts)
+
+
+class RoutingTrace:
+    """Collects the decisions of one pass, layer by layer: `layers[3].experts`.
+
+    Values are detached unless `with_graph`, which losses on the gates need.
+    """
+
+    def __init__(self, *, with_graph: bool = False) -> None:
+        self.with_graph = with_graph
+        self.layers: dict[int, LayerRouting] = {}
+
+    def note(
+        self,
+        layer: int,
+        choice: Choice,
+        weights: Tensor,
+        logits: Tensor,
+        affinities: Tensor,
+        routed: Tensor,
+        *,
+        shared: Tensor | None = None,
+        bias: Tensor | None = None,
+        kept: Tensor | None = None,
+        groups: Groups | None = None,
+    ) -> None:
+        """Called by a gate; `routed` and `shared` are outputs (B, T, dim), `kept` (B, T, K) the choices that found a place."""
+        keep = (lambda value: value) if self.with_graph else Tensor.detach
+        self.layers[layer] = LayerRouting(
+            layer=layer, experts=choice.experts, weights=keep(weights), logits=keep(logits), affinities=keep(affinities),
+            scores=choice.scores, bias=None if bias is None else bias.clone(), live=choice.live,
+            dropped=torch.zeros_like(choice.live) if kept is None else choice.live & ~kept, groups=groups,
+            routed_norm=routed.detach().norm(dim=-1), shared_norm=None if shared is None else shared.detach().norm(dim=-1),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering:
+    """What is changed at the gates for one pass. Pairs are (layer, expert).
+
+    `jitter` multiplies the gate's input by uniform noise from 1 - jitter to 1 + jitter (Switch, arXiv 2101.03961).
+    """
+
+    off: frozenset[tuple[int, int]] = frozenset()
+    force: frozenset[tuple[int, int]] = frozenset()
+    top_k: int | None = None
+    use_bias: bool = True
+    capacity_factor: float | None = None
+    jitter: float = 0.0
+    generator: torch.Generator | None = field(default=None, compare=False)
+
+    def check(self, gated: frozenset[int], n_experts: int) -> None:
+        """Raise RoutingError if a layer, an expert or k is out of range; `gated` are the layers with experts."""
+        if wrong := sorted(layer for layer, _ in self.off | self.force if layer not in gated):
+            raise RoutingError(f"Layer {wrong[0]} has no experts.", f"Layers with experts are {_spans(gated)}.")
+        if wrong := sorted(e for _, e in self.off | self.force if not 0 <= e < n_experts):
+            raise RoutingError(f"There is no expert {wrong[0]}.", f"Experts are numbered 0 to {n_experts - 1}.")
+        if both := sorted(self.off & self.force):
+            raise RoutingError(f"Expert {both[0][1]} of layer {both[0][0]} cannot be switched off and forced at once.")
+        if self.top_k is not None and not 1 <= self.top_k <= n_experts:
+            raise RoutingError(f"A token cannot visit {self.top_k} of {n_experts} experts.", f"Choose 1 to {n_experts}.")
+
+
+def _spans(layers: frozenset[int]) -> str:
+    found = sorted(layers)
+    return f"{found[0]} to {found[-1]}" if len(found) > 1 else ", ".join(map(str, found)) or "none"
+
+
+AS_IS = Steering()
+"""Nothing is changed."""
+
+
+def gate_logits(x: Tensor, weight: Tensor, steer: Steering = AS_IS) -> Tensor:
+    """W x in fp32 whatever x is: x (B, T, dim), W (E, dim) -> (B, T, E). A gate in half precision flips choices."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.float()
+        if steer.jitter:
+            noise = torch.rand(x.shape, generator=steer.generator).to(x.device)
+            x = x * (1 + steer.jitter * (2 * noise - 1))
+        return linear(x, weight.float())                                    # (B, T, E)
+
+
+def choose(scores: Tensor, k: int, layer: int = 0, steer: Steering = AS_IS, groups: Groups | None = None) -> Choice:
+    """The k best of scores (B, T, E), under group limits and steering; forced experts come first, groups or not."""
+    off = [e for at, e in steer.off if at == layer]
+    forced = [e for at, e in steer.force if at == layer]
+    scores = scores.detach()
+    if off:
+        scores = scores.index_fill(-1, torch.tensor(off, device=scores.device), -math.inf)
+    ranked = scores
+    if groups is not None:
+        finite = scores.nan_to_num(neginf=torch.finfo(scores.dtype).min / 4)  # two of them still add up
+        admitted = groups.admitted(finite).repeat_interleave(scores.shape[-1] // groups.count, dim=-1)  # (B, T, E)
+        scores = ranked = scores.masked_fill(~admitted, -math.inf)
+    if forced:
+        ranked = scores.index_fill(-1, torch.tensor(forced, device=scores.device), math.inf)
+    values, experts = ranked.topk(k, dim=-1)                                # (B, T, K)
+    return Choice(experts, values > -math.inf, scores)
+
+
+def capacity(factor: float, tokens: int, k: int, n_experts: int) -> int:
+    """Places of one expert, ceil(factor k tokens / E): Switch's for k = 1, GShard's for k = 2."""
+    return math.ceil(factor * k * tokens / n_experts)
+
+
+def within_capacity(experts: Tensor, n_experts: int, places: int) -> Tensor:
+    """Which choices (B, T, K) find a place, (B, T, K) bool; every sequence has its own `places` in each expert.
+
+    Tokens come in order; all first choices go before any second choice (GShard, arXiv 2006.16668, algorithm 1).
+    """
+    B, T, K = experts.shape
+    queue = one_hot(experts.transpose(1, 2).reshape(B, K * T), n_experts)   # (B, K T, E)
+    number = (queue.cumsum(1) * queue).sum(-1)                              # (B, K T) 1 = the first in its expert
+    return (number <= places).view(B, K, T).transpose(1, 2)                 # (B, T, K)
