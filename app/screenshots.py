@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from app import paths
 from app.protocol.errors import UserError
 
 SIZE = (1280, 800)
@@ -32,15 +33,17 @@ def main(words: Sequence[str]) -> int:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     with tempfile.TemporaryDirectory(prefix="glassbox-screenshots-") as home:
-        before = os.environ.get("GLASSBOX_HOME")
+        before = {name: os.environ.get(name) for name in ("GLASSBOX_HOME", "GLASSBOX_MODELS")}
+        os.environ["GLASSBOX_MODELS"] = str(paths.models_dir())  # fetched models are shown, all else begins empty
         os.environ["GLASSBOX_HOME"] = home
         try:
             return _picture_all(folder)
         finally:
-            if before is None:
-                del os.environ["GLASSBOX_HOME"]
-            else:
-                os.environ["GLASSBOX_HOME"] = before
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def parse(words: Sequence[str]) -> tuple[Path, float]:

@@ -75,19 +75,15 @@ def fresh(kind: str, config: LlamaConfig, sizes: Sizes) -> nn.Module:
     return DraftLayers(replace(config, n_layers=sizes.layers))
 
 
-# --- beginnings ---
+def begin_like(net: DraftLayers, target: Llama) -> None:
+    """Start a draft model as some of the target's layers, evenly spread, with its last norm.
 
-
-def begin_like(net: nn.Module, target: Llama) -> None:
-    """Start decoder layers of a drafter as copies of the target's: its last one, or, for a draft model, some of all, evenly spread."""
-    blocks = getattr(net, "blocks", None) or [net.block]
-    last = len(target.blocks) - 1
-    chosen = spread_layers(last + 1, len(blocks)) if isinstance(net, DraftLayers) else [last] * len(blocks)
-    for block, layer in zip(blocks, chosen, strict=True):
-        block.load_state_dict({name: value.float() for name, value in target.blocks[layer].state_dict().items()})
-    norms = [net.norm_out] if hasattr(net, "norm_out") else list(net.norms)
-    for norm in norms:
-        norm.load_state_dict({name: value.float() for name, value in target.norm_out.state_dict().items()})
+    An EAGLE layer does better from random weights: begun as a copy of SmolLM2's last layer it was right half as often after 20 updates.
+    """
+    chosen = spread_layers(len(target.blocks), len(net.blocks))
+    pairs = [*((block, target.blocks[layer]) for block, layer in zip(net.blocks, chosen, strict=True)), (net.norm_out, target.norm_out)]
+    for ours, theirs in pairs:
+        ours.load_state_dict({name: value.float() for name, value in theirs.state_dict().items()})
 
 
 # --- from a file ---

@@ -137,7 +137,8 @@ class Measurement:
             entrant.counters.add(told)
             self.ctx.check()
             if self.ctx.every(REPORT_MS):
-                yield Progress(done=self.done + generation.new_tokens / (self.plan.max_new_tokens + 1), total=self.total, unit="texts")
+                share = generation.new_tokens / (self.plan.max_new_tokens + 1)
+                yield Progress(done=round(self.done + share, 1), total=self.total, unit="texts")
         entrant.speeds[repetition, number] = generation.new_tokens / seconds
         entrant.texts.setdefault(number, generation.ids[len(ids) :])
         self.read = Read(ids[: len(hidden)], generation.cache, hidden)
@@ -209,7 +210,7 @@ def benchmark_decoding(job: BenchmarkDecoding, ctx: Ctx) -> Run:
         yield Record(channel="table", payload=rows)
         runs = {entrant.name: {f"{r}/{n}": speed for (r, n), speed in entrant.speeds.items()} for entrant in field_}
         facts = {"table": text, "rows": rows, "fastest": max(rows, key=lambda row: row["tokens_per_s"])["drafter"],
-                 "model": language.name, "number_format": language.format, "threads": torch.get_num_threads()}  # fmt: skip
+                 "model_name": language.name, "number_format": language.format, "threads": torch.get_num_threads()}  # fmt: skip
         return Result(files={"table.txt": text, "runs.json": runs}, facts=facts)
 
 

@@ -94,7 +94,7 @@ def _split(columns: dict[str, np.ndarray], language: LanguageModel, share: float
 
 
 def _course(job: TrainDrafter, ctx: Ctx, key: str, language: LanguageModel, texts: training.Texts) -> Course:
-    """A fresh drafter, begun from the target's own layers, or the installed one."""
+    """A fresh drafter, or the installed one."""
     target, config = language.model, language.model.config
     torch.manual_seed(job.seed)
     if job.go_on:
@@ -102,11 +102,11 @@ def _course(job: TrainDrafter, ctx: Ctx, key: str, language: LanguageModel, text
     else:
         size = min(job.vocabulary, config.vocab_size) or config.vocab_size
         net = fresh(job.kind, config, Sizes(size, job.heads, job.rank, job.layers))
-        if job.kind != "draft":
+        if job.kind == "draft":
+            begin_like(net, target)
+        else:
             said = texts.tokens[texts.counted]
             net.kept.copy_(common_tokens([said], config.vocab_size, size, sorted(language.tokenizer.stop_ids)))
-        if job.kind != "medusa":
-            begin_like(net, target)
     net = net.to(ctx.device, torch.float32).requires_grad_(True).train()
     kept = None if job.kind == "draft" else net.kept
     rows = unembedding(target.tokens.weight, kept)

@@ -175,7 +175,8 @@ def balance_lines(layers: list[LayerBalance]) -> list[str]:
             f"{one.layer:<7}{a.max_vio:>14.3f}{one.chance_over_all.max_vio:>9.3f}{b.max_vio:>14.3f}{one.chance_per_pass.max_vio:>9.3f}"
             f"{a.cv:>8.3f}{a.entropy:>9.4f}{a.dead:>6.0f}"
         )
-    return lines
+    legend = "global: all domains together; batch: the mean over batches, each of one domain; chance: uniform picks of as many tokens"
+    return [*lines, legend]
 
 
 def balance_facts(one: LayerBalance) -> dict:

@@ -55,7 +55,7 @@ class EagleLayer(nn.Module):
 
     def new_cache(self, max_len: int) -> KVCache:
         c = self.config.block
-        return KVCache(1, c.n_kv_heads, c.head_dim, max_len, dtype=self.join.weight.dtype, device=self.join.weight.device)
+        return KVCache(1, c.n_kv_heads, c.head_dim, max_len, dtype=self.norm_out.weight.dtype, device=self.norm_out.weight.device)
 
 
 class EagleDrafter:

@@ -98,12 +98,11 @@ class SharedAndRouted(nn.Module):
         bias = self.bias.float() if now.steer.use_bias else None
         groups = self.groups if self.groups.allowed < self.groups.count else None
         choice = choose(s if bias is None else s + bias, now.steer.top_k or self.top_k, self.layer, now.steer, groups)
-        weights = s.gather(-1, choice.experts) * choice.live                # (B, T, K)
+        weights = choice.weigh(s)                                           # (B, T, K)
         if self.normalise:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
         weights = weights * self.factor
-        routed = self.experts(x.flatten(0, 1), choice.experts.flatten(0, 1), weights.flatten(0, 1), choice.live.flatten(0, 1))
-        routed, shared = routed.view_as(x), self.shared(x)                  # (B, T, dim) each
+        routed, shared = choice.visit(self.experts, x, weights), self.shared(x)  # (B, T, dim) each
         if now.trace is not None:
             now.trace.note(self.layer, choice, weights, logits, s, routed, shared=shared, bias=bias, groups=groups)
         return routed + shared

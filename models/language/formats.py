@@ -5,7 +5,7 @@ bytes nearly halves the time. The formats:
 
     fp32           exact, 4 bytes a weight
     bf16, fp16     2 bytes; activations are rounded too, so the sums depend on how many tokens share a pass
-    fp16-fbgemm    fp16 weights, fp32 activations and sums (FBGEMM, Khudia et al., arXiv 2101.05615; x86 only)
+    fp16-fbgemm    fp16 weights, fp32 activations and sums (`packed.py`; x86 only)
 
 Speculative decoding keeps a text exactly only if checking k tokens at once gives what k single steps give. That holds
 for the formats with fp32 activations (`lossless`), to about 1e-4 on logits.
@@ -17,22 +17,19 @@ import json
 import os
 import platform
 import time
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import embedding, linear
+from torch import Tensor
+from torch.nn.functional import linear
 
 from models.language.llama import Llama, LlamaConfig
-from models.nn.norm import RmsNorm
+from models.language.packed import HalfEmbedding, PackedBlock, PackedLinear, PackedNorm
 
 STORED = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp16-fbgemm": torch.float16}
 """What the weights of a format are stored in."""
-LINEAR_PARTS = ("qkv", "out", "gate_up", "down")
 
 
 class FormatError(ValueError):
@@ -65,57 +62,6 @@ def has_fbgemm() -> bool:
         return False
 
 
-class PackedLinear(nn.Module):
-    """A linear layer without bias whose fp16 weights lie in FBGEMM's blocked order; x and the result are fp32."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.out_features, self.in_features = weight.shape
-        self._multiply, self._packed = _pack(weight.float())
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 1:
-            return self._multiply(x[None], *self._packed)[0]                # (out,)
-        return self._multiply(x, *self._packed)                             # (..., out)
-
-
-def _pack(weight: Tensor) -> tuple[Callable[..., Tensor], tuple]:
-    """The leaner of torch's two entries to FBGEMM, and its arguments after x; torch means to drop that one some day."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecated; the second entry stands ready
-            packed = torch.fbgemm_pack_gemm_matrix_fp16(weight), None
-            torch.fbgemm_linear_fp16_weight_fp32_activation(weight[:1], *packed)
-        return torch.fbgemm_linear_fp16_weight_fp32_activation, packed
-    except (AttributeError, TypeError, RuntimeError):
-        return torch.ops.quantized.linear_dynamic_fp16.default, (torch.ops.quantized.linear_prepack_fp16(weight, None),)
-
-
-class PackedNorm(nn.Module):
-    """RMSNorm in four operations instead of six: x / hypot(|x|, sqrt(dim eps)) * (g sqrt(dim))."""
-
-    def __init__(self, norm: RmsNorm) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(norm.weight.float(), requires_grad=False)
-        dim = len(self.weight)
-        self._gain, self._least = self.weight * dim**0.5, torch.tensor((dim * norm.eps) ** 0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(x, 2, -1, True)                   # (..., 1)
-        return x / torch.hypot(length, self._least) * self._gain            # (..., dim)
-
-
-class HalfEmbedding(nn.Module):
-    """Rows of an fp16 table, given out in fp32."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.to(torch.float16), requires_grad=False)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return embedding(ids, self.weight).float()                          # (..., dim)
-
-
 def apply_format(model: Llama, name: str) -> Llama:
     """Change the weights of a model to a format, in place. FormatError if it cannot be had, or not any more.
 
@@ -133,11 +79,11 @@ def apply_format(model: Llama, name: str) -> Llama:
     if not has_fbgemm():
         raise FormatError("This processor has no FBGEMM.", "Choose fp32 or bf16.")
     with torch.no_grad():
-        for block in model.blocks:
-            for part in LINEAR_PARTS:
-                setattr(block, part, PackedLinear(stored(getattr(block, part).weight, name)))
-            block.attention_norm, block.ffn_norm = PackedNorm(block.attention_norm), PackedNorm(block.ffn_norm)
-        model.unembed = PackedLinear(stored(model.unembed.weight, name))
+        for weight in model.parameters():
+            stored(weight, name)
+        for i, block in enumerate(model.blocks):
+            model.blocks[i] = PackedBlock(block)
+        model.unembed = PackedLinear(model.unembed.weight)
         model.tokens = HalfEmbedding(model.tokens.weight)
         model.norm_out = PackedNorm(model.norm_out)
     return model

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
 
@@ -41,11 +41,25 @@ class Groups:
 
 @dataclass(frozen=True)
 class Choice:
-    """Experts (B, T, K), best first, which of them are `live` (B, T, K), and the scores (B, T, E) that decided."""
+    """Experts (B, T, K), best first, which of them are `live` (B, T, K), and the scores (B, T, E) that decided.
+
+    `all_live` is known without looking: nothing was switched off.
+    """
 
     experts: Tensor
     live: Tensor
     scores: Tensor
+    all_live: bool
+
+    def weigh(self, affinities: Tensor) -> Tensor:
+        """Affinities (B, T, E) of the chosen, (B, T, K); 0 for choices that are not live."""
+        weights = affinities.gather(-1, self.experts)
+        return weights if self.all_live else weights * self.live
+
+    def visit(self, bank: nn.Module, x: Tensor, weights: Tensor) -> Tensor:
+        """Send x (B, T, dim) to its experts: (B, T, dim)."""
+        kept = None if self.all_live else self.live.flatten(0, 1)
+        return bank(x.flatten(0, 1), self.experts.flatten(0, 1), weights.flatten(0, 1), kept).view_as(x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +188,7 @@ def choose(scores: Tensor, k: int, layer: int = 0, steer: Steering = AS_IS, grou
     if forced:
         ranked = scores.index_fill(-1, torch.tensor(forced, device=scores.device), math.inf)
     values, experts = ranked.topk(k, dim=-1)                                # (B, T, K)
-    return Choice(experts, values > -math.inf, scores)
+    return Choice(experts, values > -math.inf, scores, all_live=not off)
 
 
 def capacity(factor: float, tokens: int, k: int, n_experts: int) -> int:

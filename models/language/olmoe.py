@@ -61,9 +61,8 @@ class SparseNet(nn.Module):
         logits = gate_logits(x, self.gate.weight, now.steer)                # (B, T, E)
         p = logits.softmax(dim=-1)                                          # (B, T, E)
         choice = choose(p, now.steer.top_k or self.top_k, self.layer, now.steer)
-        weights = p.gather(-1, choice.experts) * choice.live                # (B, T, K)
-        routed = self.experts(x.flatten(0, 1), choice.experts.flatten(0, 1), weights.flatten(0, 1), choice.live.flatten(0, 1))
-        y = routed.view_as(x)                                               # (B, T, dim)
+        weights = choice.weigh(p)                                           # (B, T, K)
+        y = choice.visit(self.experts, x, weights)                          # (B, T, dim)
         if now.trace is not None:
             now.trace.note(self.layer, choice, weights, logits, p, y)
         return y

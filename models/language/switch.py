@@ -5,7 +5,8 @@
 An expert takes at most ceil(factor k T / E) tokens of a sequence; the others pass by on the residual stream. Weights are
 not divided by their sum: with one choice that would make every weight 1 and give the gate no gradient (section 2.1). The
 sparse layer matches transformers' `SwitchTransformersSparseMLP`; the decoder around it is `llama.py`'s, not T5's.
-The losses that keep experts in use, `load_balance_loss` and `z_loss`, are in `balancing.py`.
+Who finds a place depends on the tokens that are read together, so a text read in pieces may be routed otherwise; with
+factor None it is not. The losses that keep experts in use, `load_balance_loss` and `z_loss`, are in `balancing.py`.
 """
 
 from __future__ import annotations

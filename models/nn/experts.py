@@ -23,6 +23,9 @@ def by_expert(
 
     `visit(expert, rows)` is called once for each expert that has rows. Choices that are not `kept` (N, K) go nowhere.
     """
+    if len(x) == 1 and kept is None:  # one token: nothing to sort
+        y = torch.cat([visit(expert, x) for expert in experts[0].tolist()])  # (K, dim)
+        return weights.to(y.dtype) @ y                                      # (1, dim)
     flat = experts.flatten()                                                # (N K,)
     if kept is not None:
         flat = flat.masked_fill(~kept.flatten(), n_experts)                 # behind the last expert

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject
 from app.jobs.chat import Chat
 from app.panels.chat import explain, export, figures, reply_file
 from app.panels.chat.conversation import ROOT, Conversation, from_json
+from app.panels.chat.counting import counted, together
 from app.panels.chat.library import Library, read_all
 from app.panels.chat.reply import BROKEN_OFF, WAITING, Reply, footer, speed_up
 from app.protocol.chat import ForcedToken
@@ -273,6 +274,30 @@ def test_the_footer_speaks_the_words_people_know():
     assert f"{counters['tokens_per_s'] / 40:.2f}x measured" in line and line.endswith("lossless")
     reply.facts["stamp"] = {"ok": False, "mismatches": [{}, {}]}
     assert "2 tokens not the first choice" in footer(reply.facts)
+
+
+@pytest.mark.parametrize("drafter", ["none", "lookup", "medusa"])
+def test_counting_keeps_the_identities(drafter):
+    """Against the definitions as the fakes spell them out, and tau = 1 + the sum of the rates by position."""
+    rounds = rounds_of(drafter=drafter, seed=3)
+    mine, wanted = counted(rounds, 0.08), counters_of(rounds)
+    trees = drafter == "medusa"
+    for name, value in wanted.items():
+        if name.endswith("_acceptance_rate") and trees:
+            assert mine[name] is None, "nodes of a tree compete: their share says nothing"
+        elif isinstance(value, list):
+            assert mine[name] == pytest.approx(value[: len(mine[name])]) and not any(value[len(mine[name]) :]), name
+        else:
+            assert mine[name] == (value if value is None else pytest.approx(value)), name
+    assert mine["mean_acceptance_length"] == pytest.approx(1 + sum(mine["acceptance_by_position"]))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 20])
+def test_two_parts_count_as_the_whole(cut):
+    rounds = rounds_of(seed=6)
+    whole, parts = counted(rounds), together(counted(rounds[:cut]) if cut else {}, counted(rounds[cut:]))
+    for name, value in whole.items():
+        assert parts[name] == pytest.approx(value), name
 
 
 def test_a_speed_up_is_never_estimated():

@@ -221,6 +221,7 @@ def test_stop_keeps_what_was_written_and_late_events_go_nowhere(panel):
     panel.messages.flush()
     assert texts(panel)[-1] == written and card(panel).text() == written and panel.banner.text() == ""
     assert card(panel).look.footer.endswith("stopped")
+    assert f"{sum(len(round_.tokens) for round_ in rounds[:4])} tokens" in card(panel).look.footer
 
 
 def test_a_failure_is_told_and_the_conversation_is_kept(panel):
@@ -347,7 +348,7 @@ def test_a_ghost_continues_in_a_second_column(panel):
 def test_an_alternative_continues_and_the_second_column_can_be_closed(panel):
     say(panel).answer()
     reply = panel.player.reply
-    panel._on_token(reply, 5)
+    panel.looking.choose(reply, 5)
     bar = next(bar for bar in panel.side.token.alternatives.bars() if bar.key is not None)
     panel.side.token.alternatives.pressed.emit(bar.key)
     handle = panel.engine.chats()[-1]
@@ -370,6 +371,21 @@ def test_two_drafters_side_by_side(panel):
     assert "plain" in panel.stage._beside_title.text()
     handle = say(panel, "More")
     assert [m.text for m in handle.job.messages] == ["What is a fox?", "The same.", "More"]
+
+
+def test_both_columns_are_checked_when_both_are_done(panel):
+    panel.side_form.check.setChecked(True)
+    panel.side_form.twice.setChecked(True)
+    panel.side_form._other_drafter.setCurrentIndex(panel.side_form._other_drafter.findData("none"))
+    say(panel)
+    one, two = panel.engine.chats()
+    one.answer()
+    assert panel.engine.count(MeasurePlain) == 0, "the second would be slowed down"
+    two.begin()
+    two.tell_prompt()
+    assert panel.player.reply.message == panel.conversation.beside, "the eye goes where something moves"
+    two.answer()
+    assert panel.engine.count(MeasurePlain) == 1 and panel.engine.last(MeasurePlain).job.reply_ids == panel.messages.reply(2).ids
 
 
 def test_stop_ends_both_columns(panel):
@@ -556,13 +572,13 @@ def test_the_gamma_curve_and_the_logit_lens(panel):
     page = panel.side.reply
     assert page.curve.cursor_at() == 3 and set(page.curve.curves()) == {"speed", "plain"} and "length 3" in page._best.text()
     assert page.even.bars()[0].mark is not None
-    panel._on_token(panel.player.reply, 4)
+    panel.looking.choose(panel.player.reply, 4)
     panel.side.token.lens.click()
     job = panel.engine.last(LogitLens).job
     assert job.ids == (*PROMPT_IDS, *panel.player.reply.ids[:5]) and job.position == len(PROMPT_IDS) + 3
     panel.engine.answer_all()
     assert len(panel.side.token.layers.bars()) == 31 and panel.side.token.layers.bars()[0].label.startswith("30")
-    panel._on_token(panel.player.reply, 5)
+    panel.looking.choose(panel.player.reply, 5)
     assert panel.side.token.layers.bars() == []
 
 
@@ -587,6 +603,39 @@ def test_live_knobs_reach_the_running_reply(panel):
     panel.side_form.form.editor("temperature").setValue(0.7)
     panel.side_form.form.editor("draft_length").setValue(5)
     assert handle.job.temperature == 0.7 and handle.job.draft_length == 5 and handle.asked == ["tune", "tune"]
+
+
+def test_another_drafter_goes_on_in_the_middle_of_a_reply(panel):
+    handle, rounds = say(panel), rounds_of()
+    handle.begin()
+    handle.tell_prompt()
+    for round_ in rounds[:5]:
+        handle.tell_round(round_)
+    handle.tell_counters(rounds[:5])
+    box = panel.side_form.form.editor("drafter")
+    box.setCurrentIndex(box.findText("Plain"))
+    other, reply = panel.engine.chats()[-1], panel.player.reply
+    assert (
+        handle.asked[-1] == "cancel"
+        and other is not handle
+        and panel.runs.active
+        and not panel.conversation.path()[-1].facts["state"] == "stopped"
+    )
+    assert other.job.drafter == "none" and other.job.continue_ids == reply.ids and other.job.messages == handle.job.messages
+    handle.tell_round(rounds[5])
+    more = rounds_of(" and more", drafter="none")
+    other.begin()
+    other.tell_prompt(beginning=tuple(ForcedToken(id=n, text="x", piece="x") for n in reply.ids))
+    for round_ in more:
+        other.tell_round(round_)
+    other.tell_counters(more)
+    other.finish(more)
+    written = "".join(round_.text for round_ in rounds[:5])
+    assert texts(panel)[-1] == f"{written} and more" and [round_.index for round_ in reply.rounds] == list(range(5 + len(more)))
+    both = counters_of([*rounds[:5], *more])
+    for name in ("rounds", "new_tokens", "num_accepted_draft_tokens", "draft_acceptance_rate", "tokens_per_s", "mean_acceptance_length"):
+        assert reply.counters[name] == pytest.approx(both[name]), name
+    assert len(panel.engine.chats()) == 2 and not panel.runs.active
 
 
 def test_drafters_that_cannot_run_are_disabled_and_say_why(panel):
@@ -705,6 +754,13 @@ def test_delete_can_be_undone(panel):
     assert panel.conversation.id != gone and panel.side_form.conversations.names() == []
     panel.banner._action.click()
     assert panel.conversation.id == gone and texts(panel)[-1] == "An animal."
+
+
+def test_what_cannot_be_taken_back_is_not_offered(panel):
+    say(panel).answer("An animal.")
+    panel.side_form.conversations._on_delete()
+    panel.library.delete_now()
+    assert panel.banner.text() == ""
 
 
 def test_deleting_the_conversation_that_is_being_written(panel):

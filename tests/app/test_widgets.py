@@ -875,9 +875,9 @@ def test_banner_knows_errors_and_their_details(shown, qtbot):
 def test_inspector_updates_numbers_in_place(shown):
     view = shown(Inspector())
     view.set_content("predicted x0", [("step", "7 of 20"), ("sigma", "2.41", "noise level")], "x₀ = x − σ·ε", "Why.")
-    label = view._values["sigma"]
+    label = view._rows._values["sigma"]
     view.set_content("predicted x0", [("step", "8 of 20"), ("sigma", "2.02")], "x₀ = x − σ·ε", "Why.")
-    assert view._values["sigma"] is label and label.text() == "2.02"
+    assert view._rows._values["sigma"] is label and label.text() == "2.02"
     assert "step: 8 of 20" in view.text() and "Why." in view.text()
     view.clear("Nothing chosen.")
     assert view.text() == "Nothing chosen."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -414,3 +415,11 @@ def test_the_real_model_answers(drive, smollm2):
     assert "Paris" in facts["text"] and facts["first_token_s"] is not None
     drafted = result(drive(job(**asked, drafter="lookup"), models={KEY: smollm2})).facts
     assert drafted["token_ids"] == facts["token_ids"] and drafted["reused"] > 0
+
+
+def test_the_command_line_prints_the_reply_whole():
+    from app.cli_output import summarise
+
+    text = "A long reply. " * 20
+    printed = summarise({"job": "chat", "text": text, "tokens_per_s": 50.0, "files": ["reply.txt"]}, Path("out"))
+    assert printed.startswith(text.strip()) and "tokens_per_s: 50.0" in printed and printed.count("A long reply.") == 20

@@ -18,6 +18,7 @@ from app.runners.conversations import FILE, glue_of, read_conversations, save_co
 from models import catalog
 from models.checkpoint import save_sharded
 from models.drafters import Sizes, build_from, fresh
+from models.language.formats import apply_format, has_fbgemm
 from models.language.llama import LLAMA_CONFIGS
 from tests.runners.tiny_language import CONFIG, END, START, tiny_language
 
@@ -86,6 +87,20 @@ def test_untrained_weights_of_every_kind_leave_greedy_texts_as_they_are(run, wit
     assert drafted["token_ids"] == plain["token_ids"] and drafted["drafter"] == kind and drafted["lossless"]
     if draft_length:
         assert drafted["counters"]["num_draft_tokens"] > 0
+
+
+@pytest.mark.skipif(not has_fbgemm(), reason="this processor has no FBGEMM")
+@pytest.mark.parametrize("kind", TRAINED)
+def test_drafters_run_in_the_packed_numbers_of_their_target(run, nets, with_drafters, kind):
+    """Both are packed; the texts are those of plain decoding in the same format."""
+    packed = tiny_language()
+    apply_format(packed.model, "fp16-fbgemm")
+    nets[KEY] = replace(packed, format="fp16-fbgemm")
+    asked = Chat(prompt="ab ab ab", max_new_tokens=20, device="cpu", measure=False, drafter="none")
+    plain, drafted = result(run(asked)).facts, result(run(replace(asked, drafter=kind, draft_length=3))).facts
+    assert drafted["token_ids"] == plain["token_ids"] and drafted["lossless"] and drafted["counters"]["num_draft_tokens"] > 0
+    again = result(run(replace(asked, drafter=kind, draft_length=3))).facts
+    assert again["token_ids"] == plain["token_ids"]
 
 
 @pytest.mark.parametrize("kind", TRAINED)

@@ -139,7 +139,7 @@ def test_too_little_text_is_told(home, drive):
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({}, "builtin-moe"), ({"checkpoint": "/nowhere"}, "/nowhere"), ({"model": "playworld/joints"}, "playworld-joints"),
+    ({}, "builtin-moe"), ({"checkpoint": "/nowhere"}, "nowhere has no"), ({"model": "playworld/joints"}, "playworld-joints"),
 ])  # fmt: skip
 def test_measuring_what_is_not_there_is_told(home, drive, changes, words):
     spec = catalog.SPECS["playworld/joints"]

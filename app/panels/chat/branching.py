@@ -21,7 +21,7 @@ class Branching(QObject):
         super().__init__(panel)
         self._panel = panel
         for signal, slot in (
-            (panel.messages.switched, self._on_switched), (panel.messages.ghost_clicked, self._on_ghost),
+            (panel.messages.switched, self._on_switched), (panel.messages.ghost_clicked, self.continue_draft),
             (panel.timeline.tree.node_clicked, self._on_node), (panel.side.alternative_chosen, self._on_alternative),
             (panel.stage.beside_closed, self.close_beside), (panel.stage.beside_kept, self._on_keep),
         ):  # fmt: skip
@@ -39,7 +39,8 @@ class Branching(QObject):
             panel.messages.with_rounds(panel.player.reply, panel.following.grew)
 
     @Slot(object, int, int)
-    def _on_ghost(self, reply: Reply, round_: int, place: int) -> None:
+    def continue_draft(self, reply: Reply, round_: int, place: int) -> None:
+        """What if a refused draft had been kept?"""
         draft = reply.rounds[round_].drafted[place]
         self._panel.side.token.show_draft(reply, round_, draft)
         self._branch(reply, reply.ids_to_draft(round_, place), f"What if: {quoted(draft.text)}, drafted and refused in round {round_ + 1}")
@@ -96,4 +97,4 @@ class Branching(QObject):
     def _on_node(self, place: int) -> None:
         reply = self._panel.player.reply
         if reply is not None and reply.position:
-            self._on_ghost(reply, reply.position - 1, place)
+            self.continue_draft(reply, reply.position - 1, place)

@@ -33,7 +33,7 @@ class Commands(QObject):
 
     def __init__(self, panel: ChatPanel) -> None:
         super().__init__(panel)
-        self._panel = panel
+        self._panel, self._offer = panel, ""
         stage, side, messages = panel.stage, panel.side_form, panel.messages
         for signal, slot in (
             (stage.composer.submitted, self.send), (stage.composer.stop_wanted, panel.runs.stop), (stage.composer.step_wanted, self.step),
@@ -41,6 +41,7 @@ class Commands(QObject):
             (side.conversations.new_wanted, panel.new_conversation), (side.conversations.delete_wanted, self._on_delete),
             (side.conversations.renamed, self._on_renamed),
             (side.system_edited, self._on_system), (panel.runs.ended, self._on_ended),
+            (panel.library.deleted, self._on_deleted),
         ):  # fmt: skip
             signal.connect(slot)
 
@@ -152,6 +153,12 @@ class Commands(QObject):
         elif last and (job := self.job()) is not None:
             self.answer(last[0].id, job)
 
+    def change_drafter(self, drafter: str) -> None:
+        """Let another drafter go on with the reply in focus while it is written."""
+        reply = self._panel.player.reply
+        if self._panel.runs.run_of(reply) is not None:
+            self._panel.runs.swap(reply, drafter=drafter)
+
     @Slot(object, str, object)
     def _on_ended(self, _reply: Reply, how: str, what: Any) -> None:
         panel = self._panel
@@ -173,7 +180,14 @@ class Commands(QObject):
         panel.messages.forget(conversation)
         if conversation == panel.conversation.id:
             panel.open_newest()
-        panel.show_message("info", f"“{gone.name}” was deleted.", "", "Undo", partial(self._undelete, conversation))
+        self._offer = f"“{gone.name}” was deleted."
+        panel.show_message("info", self._offer, "", "Undo", partial(self._undelete, conversation))
+
+    @Slot()
+    def _on_deleted(self) -> None:
+        """It can no longer be taken back: nor is it offered."""
+        if self._panel.banner.text() == self._offer:
+            self._panel.banner.clear()
 
     def _undelete(self, conversation: str) -> None:
         self._panel.library.undelete()

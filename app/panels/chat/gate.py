@@ -31,7 +31,7 @@ class Gate(QObject):
         super().__init__(panel)
         self._panel = panel
         self.missing, self.hint, self.asked = "", "", ""
-        self.number_format = ""
+        self.number_format, self.loaded = "", False
         self._notes: dict[str, str] = {}
         self._warm: set[str] = set()
         self._fetch: Errand | None = None
@@ -82,7 +82,7 @@ class Gate(QObject):
                 panel.errands.run(ChooseDrafter(model=model), self._take_choice, key="choose", failed=_ignore)
 
     def _take_loaded(self, result: Result) -> None:
-        self.number_format = str(result.facts.get("number_format", ""))
+        self.number_format, self.loaded = str(result.facts.get("number_format", "")), True
         self._panel.tell_progress(None)
 
     def _take_choice(self, _result: Result) -> None:

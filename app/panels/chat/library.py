@@ -32,6 +32,8 @@ class Library(QObject):
     changed = Signal()
     """The list, or a name in it, may have changed."""
     failed = Signal(object)
+    deleted = Signal()
+    """What was taken out of the list is gone for good."""
 
     def __init__(self, storage: Any, folder: Path, parent: QObject) -> None:
         super().__init__(parent)
@@ -174,6 +176,7 @@ class Library(QObject):
                 del self._lines[key]
                 self._unsaved_rounds.discard(key)
             self._ask(self._storage.call(remove, self.folder, gone.id), lambda _done: None)
+            self.deleted.emit()
 
     def close_down(self) -> None:
         """Write everything now; nothing is asked any more."""

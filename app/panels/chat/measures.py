@@ -43,12 +43,12 @@ class Measures(QObject):
     @Slot(object, str, object)
     def _on_ended(self, reply: Reply, how: str, _what: Any) -> None:
         panel = self._panel
-        drafted = reply.counters.get("num_draft_tokens")
-        if how == "done" and drafted and panel.side_form.check.isChecked() and not panel.runs.active:
-            for each in dict.fromkeys([reply, *panel.messages.shown_replies()]):
-                if each.counters.get("num_draft_tokens") and "plain_tokens_per_s" not in each.facts:
-                    self._stamp(each)
-                    self._plain(each)
+        if how != "done" or panel.runs.active or not panel.side_form.check.isChecked():
+            return
+        for each in dict.fromkeys([reply, *panel.messages.replies_beside(reply)]):
+            if each.rounds and each.counters.get("num_draft_tokens") and "plain_tokens_per_s" not in each.facts:
+                self._stamp(each)
+                self._plain(each)
 
     # what can be asked for -----------------------------------------------------------------------------------------
 

@@ -112,10 +112,12 @@ class Messages(QObject):
         else:
             self._library.load_rounds(reply, then)
 
-    def shown_replies(self) -> list[Reply]:
-        """The replies on show whose rounds are in memory."""
-        every = (self.reply(card.key) for card in self._cards() if card.look.role == "assistant")
-        return [reply for reply in every if reply.rounds]
+    def replies_beside(self, reply: Reply) -> list[Reply]:
+        """The replies on show that answer the same message."""
+        if reply.conversation != self.conversation.id:
+            return []
+        siblings = self.conversation.messages[self.conversation.messages[reply.message].parent].children
+        return [self.reply(card.key) for card in self._cards() if card.key in siblings]
 
     def replies_here(self) -> list[Reply]:
         """All replies of this conversation that are in memory."""

@@ -1,7 +1,8 @@
 """The chat panel: conversations and knobs at the left, messages over the rounds of a reply, numbers at the right.
 
-The panel itself only joins its parts: `Library` (what is kept), `Runs` (what is being written), `Player` (where we look), `Messages` (what
-is shown), `Commands`, `Branching`, `Sharing` (what buttons do), `Measures` (closer looks at a reply), `Gate` (is the model here).
+The panel itself only joins its parts: `Library` (what is kept), `Runs` (what is being written), `Player` (where we stand), `Messages`
+(what is shown), `Looking` (what the numbers are about), `Commands`, `Branching`, `Sharing` (what buttons do), `Measures` (closer looks at
+a reply), `Gate` (is the model here).
 """
 
 from __future__ import annotations
@@ -21,19 +22,18 @@ from app.panels.chat.errands import Errands
 from app.panels.chat.gate import Gate
 from app.panels.chat.intake import model_path
 from app.panels.chat.library import Library
+from app.panels.chat.looking import Looking
 from app.panels.chat.measures import Measures
 from app.panels.chat.messages import Messages
 from app.panels.chat.player import Player
 from app.panels.chat.reply import Reply, sentence
-from app.panels.chat.runs import RUNNING, Runs
+from app.panels.chat.runs import Runs
 from app.panels.chat.sharing import Sharing
 from app.panels.chat.side_form import SideForm
 from app.panels.chat.side_view import SideView
 from app.panels.chat.stage import Stage
 from app.panels.chat.timeline import Following, Timeline
 from app.protocol.errors import UserError
-
-NOBODY: tuple[Reply | None, int] = (None, -1)
 
 
 class ChatPanel(Panel):
@@ -47,14 +47,13 @@ class ChatPanel(Panel):
         self.conversation = Conversation()
         self.wanted = ""
         """The conversation to open once all are read."""
-        self.looked_at = NOBODY
         self.errands, self.runs = Errands(engine, self), Runs(engine, self)
         self.player = Player(self.runs, self)
         self.library = Library(settings.storage, paths.data_dir() / "conversations", self)
         self.side_form, self.stage, self.timeline, self.side = SideForm(), Stage(), Timeline(), SideView()
         self.messages = Messages(self.stage, self.library, self.player, self)
         self.following = Following(self.timeline, self.player, self)
-        self.gate, self.measures = Gate(self), Measures(self)
+        self.looking, self.gate, self.measures = Looking(self), Gate(self), Measures(self)
         self.commands, self.branching, self.sharing = Commands(self), Branching(self), Sharing(self)
         self.arrange(self.side_form, self.stage, self.timeline, self.side)
         self.remember_splitter("form", self.side_form)
@@ -71,11 +70,9 @@ class ChatPanel(Panel):
             (self.side_form.changed, self._on_settings), (self.side_form.invalid, self._on_invalid),
             (self.runs.prompted, self._on_prompted), (self.runs.grew, self._on_grew), (self.runs.ended, self._on_ended),
             (self.runs.state_changed, self._on_run_state), (self.runs.busy, self.timeline.set_busy),
-            (self.messages.flushed, self._on_flushed), (self.messages.token_selected, self._on_token),
-            (self.messages.focus_wanted, self._on_focus_wanted), (self.messages.round_hovered, self._on_hovered_text),
-            (self.messages.tokens_toggled, self.touch), (self.timeline.strip.hovered, self._on_hovered_strip),
-            (self.timeline.draft_toggled, self.touch), (self.timeline.speed_chosen, self.touch), (self.player.moved, self._on_moved),
-            (self.player.focused, self._on_focused), (self.stage.composer.edited, self._on_draft), (self.side.currentChanged, self.touch),
+            (self.messages.flushed, self._on_flushed), (self.messages.tokens_toggled, self.touch),
+            (self.timeline.draft_toggled, self.touch), (self.timeline.speed_chosen, self.touch), (self.side.currentChanged, self.touch),
+            (self.stage.composer.edited, self._on_draft),
         ):  # fmt: skip
             signal.connect(slot)
         for keys, slot in (
@@ -97,7 +94,7 @@ class ChatPanel(Panel):
     def open_conversation(self, key: str) -> None:
         """Show a saved conversation; an unknown key shows a fresh one."""
         self.conversation = self.library.conversations.get(key) or Conversation()
-        self.looked_at = NOBODY
+        self.looking.nowhere()
         self.side_form.system.set_text(self.conversation.system)
         self.stage.composer.set_text(self.conversation.draft)
         self.stage.composer.set_note("")
@@ -199,49 +196,10 @@ class ChatPanel(Panel):
             self.following.grew()
         self.side.reply.show_reply(self.player.reply, following=self.player.live)
 
-    # looking -------------------------------------------------------------------------------------------------------
-
-    @Slot(object, int)
-    def _on_token(self, reply: Reply, token: int) -> None:
-        self.player.focus(reply)
-        self.player.look(reply.at(token)[0].index + 1)
-        self.looked_at = (reply, token)
-        self.messages.select(reply, token)
-        self.side.token.show_token(reply, token)
-        self.side.setCurrentWidget(self.side.token)
-
-    @Slot()
-    def _on_moved(self) -> None:
-        player, (reply, token) = self.player, self.looked_at
-        if player.reply is None or not player.reply.position:
-            self.side.token.clear()
-            return
-        index = player.reply.position - 1
-        if reply is player.reply and reply.at(token)[0].index == index:
-            return
-        if player.state == RUNNING and not player.replaying and index == len(player.reply.rounds) - 1:
-            return  # it runs too fast to be read
-        self.looked_at = NOBODY
-        self.messages.select(None, -1)
-        self.side.token.show_round(player.reply, index)
-
-    @Slot()
-    def _on_focused(self) -> None:
-        self.side.reply.show_reply(self.player.reply)
-
-    @Slot(object)
-    def _on_focus_wanted(self, reply: Reply) -> None:
-        self.player.focus(reply)
-        self.messages.with_rounds(reply, self.following.grew)
-        self.side.setCurrentWidget(self.side.reply)
-
-    @Slot(object, int)
-    def _on_hovered_text(self, reply: Reply, round_: int) -> None:
-        self.timeline.strip.set_lit(round_ if reply is self.player.reply else -1)
-
-    @Slot(int)
-    def _on_hovered_strip(self, round_: int) -> None:
-        self.messages.light(self.player.reply, round_)
+    @property
+    def looked_at(self) -> tuple[Reply | None, int]:
+        """The token that is looked at: its reply and its place; (None, -1) if none is."""
+        return self.looking.at
 
     # settings ------------------------------------------------------------------------------------------------------
 
@@ -253,6 +211,7 @@ class ChatPanel(Panel):
         except UserError:
             return  # the form says it itself
         self.runs.tune(draft_length=job.draft_length, temperature=job.temperature)
+        self.commands.change_drafter(job.drafter)
         if job.model != self.gate.asked:
             self.gate.ask()
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from app.jobs.chat import DRAFTER_TITLES, Chat
+from app.panels.chat.counting import counted, together
 from app.protocol.chat import ChatPrompt, ChatRound, ChatToken, ForcedToken, GammaReport
 from app.widgets.token_layout import way_to
 
@@ -37,13 +39,18 @@ class Reply:
         """The round looked at, from 1; 0 before the first."""
         self.loaded = True
         """False while the rounds of an old answer lie only in its file."""
+        self.before_swap: dict[str, Any] = {}
+        """Counters of the runs before the one that writes now: the drafter was changed in the middle."""
         self._firsts: list[int] = []
         self._pieces: list[str] = []
 
     # growing -------------------------------------------------------------------------------------------------------
 
     def begin(self, prompt: ChatPrompt) -> None:
-        """The model has read the prompt."""
+        """The model has read the prompt; or, in the middle of a reply, another drafter has."""
+        if self.rounds:
+            self.facts.update(drafter=prompt.drafter, drafter_reason=prompt.drafter_reason, lossless=prompt.lossless)
+            return
         self.prompt, self.prompt_ids, self.beginning = prompt, tuple(prompt.tokens.ids), prompt.beginning
         self.facts.update(
             model=prompt.model, number_format=prompt.number_format, drafter=prompt.drafter, drafter_reason=prompt.drafter_reason,
@@ -55,11 +62,28 @@ class Reply:
     def add(self, round_: ChatRound) -> None:
         """One more round; the look goes along if it was at the end."""
         following = self.position == len(self.rounds)
+        if round_.index != len(self.rounds):  # a run that took over counts its rounds from 0
+            round_ = replace(round_, index=len(self.rounds))
         self._firsts.append(self.tokens)
         self.rounds.append(round_)
         self._pieces.append(round_.text)
         if following:
             self.position = len(self.rounds)
+
+    def count(self, counters: dict[str, Any]) -> None:
+        """Newer counters of the run that writes."""
+        self.facts["counters"] = together(self.before_swap, counters)
+
+    def recount(self) -> None:
+        """Count the rounds that are here: the run that wrote them ended before it told its newest counters."""
+        if self.rounds:
+            self.facts["counters"] = counted(self.rounds, self.facts.get("prefill_s", 0.0))
+
+    def swap(self) -> tuple[int, ...]:
+        """Another run is about to go on: returns the tokens it has to begin with."""
+        self.recount()
+        self.before_swap = self.counters
+        return (*(given.id for given in self.beginning), *self.ids)
 
     def restore(self, prompt_ids: tuple[int, ...], beginning: tuple[ForcedToken, ...], rounds: Sequence[ChatRound]) -> None:
         """Take up what was read from the file of an old reply."""
@@ -72,7 +96,7 @@ class Reply:
         self.facts.update({name: facts[name] for name in ("reason", "seed", "lossless") if facts.get(name) is not None})
         self.facts["notes"] = list(facts.get("notes", ()))
         if facts.get("counters"):
-            self.facts["counters"] = dict(facts["counters"])
+            self.count(facts["counters"])
 
     # reading -------------------------------------------------------------------------------------------------------
 

@@ -48,6 +48,21 @@ class Runs(QObject):
         self.began.emit(reply)
         self.state_changed.emit()
 
+    def swap(self, reply: Reply, **changed: Any) -> None:
+        """Let another run go on where the one of `reply` is, with other settings; what was written stays."""
+        old = self.run_of(reply)
+        if old is None or old.handle.job.drafter == changed.get("drafter"):
+            return
+        state, place = old.state, self._runs.index(old)
+        job = replace(old.handle.job, continue_ids=reply.swap() if reply.rounds else old.handle.job.continue_ids, **changed)
+        self._runs.remove(old)  # before it ends: what it still says is not heard
+        old.handle.cancel()
+        old.deleteLater()
+        reply.facts["job"] = settings_of(job)
+        park_after = 1 if state == PAUSED else None
+        self._runs.insert(place, Run(self, self._engine.submit(job, key=KEY, policy="queue", park_after=park_after), reply))
+        self.state_changed.emit()
+
     def run_of(self, reply: Reply | None) -> Run | None:
         """The run that writes a reply, if it has not ended."""
         return next((run for run in self._runs if run.reply is reply), None)
@@ -86,6 +101,8 @@ class Runs(QObject):
         if run not in self._runs:
             return
         self._runs.remove(run)
+        if how != "done":
+            run.reply.recount()
         run.reply.facts["state"] = {"cancelled": STOPPED, "failed": FAILED}.get(how, "")
         self.busy.emit("")
         self.ended.emit(run.reply, how, what)
@@ -138,7 +155,7 @@ class Run(QObject):
             reply.add(payload)
             self._runs.grew.emit(reply)
         elif channel == "counters":
-            reply.facts["counters"] = dict(payload)
+            reply.count(payload)
             self._runs.grew.emit(reply)
 
     @Slot()

@@ -35,7 +35,7 @@ def test_knobs_reach_the_attention_and_memory_is_measured_if_asked_for():
     q, k, v = heads()
     rows = list(compare(q, k, v, {"top_k": {"keep": 40}, "window": {"width": 2}}, want_map=False, measure_memory=True))
     assert rows[0].error.relative_l2 < 1e-5 < rows[1].error.relative_l2
-    assert rows[1].settings == {"width": 2} and rows[0].found.weights is None
+    assert rows[1].settings == {"width": 2, "sinks": 0} and rows[0].found.weights is None
     assert rows[0].peak_bytes >= 2 * 40 * 40 * 4
 
 

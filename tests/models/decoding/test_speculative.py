@@ -169,7 +169,7 @@ def by_confidence() -> Adaptive:
 )
 def test_whole_generations_have_the_targets_law(drafter, policy, config) -> None:
     """The same through `Generation` itself, draws by seed and place, with fewer texts."""
-    net, count = TableNet(table(0)), 4000
+    net, count = TableNet(table(0)), 2500
     counts, lengths = torch.zeros(V * V, dtype=torch.float64), set()
     for seed in range(count):
         sampling = replace(config, seed=seed)

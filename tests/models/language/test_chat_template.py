@@ -160,17 +160,11 @@ def test_private_characters_that_are_used_up_are_told(tiny):
 
 
 @pytest.mark.parametrize("prompt", [True, False])
-def test_smollm2_chats_equal_transformers(smollm2, smollm2_path, prompt):
-    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=reference(smollm2_path))
+def test_smollm2_chats_equal_transformers(smollm2, smollm2_reference, prompt):
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=smollm2_reference)
     theirs.chat_template = smollm2.template.source
     for chat in CHATS:
         assert render(smollm2.template, chat, prompt) == theirs.apply_chat_template(chat, tokenize=False, add_generation_prompt=prompt)
         ids = encode_chat(smollm2.tokenizer, smollm2.template, chat, prompt)
         assert ids == theirs.apply_chat_template(chat, add_generation_prompt=prompt)["input_ids"]
     assert "named SmolLM" in render(smollm2.template, CHATS[0]) and "named SmolLM" not in render(smollm2.template, CHATS[1])
-
-
-def reference(path):
-    from tests.models.language.tiny import smollm2_reference
-
-    return smollm2_reference(path)

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from models.language import formats
-from models.language.formats import FormatError, PackedLinear, PackedNorm, apply_format, choose_format, has_fbgemm, lossless
+from models.language.formats import FormatError, apply_format, choose_format, has_fbgemm, lossless
 from models.language.llama import Llama, LlamaConfig
+from models.language.packed import PackedLinear, PackedNorm
 from models.nn.norm import RmsNorm
+from models.nn.probe import Probe
 from tests.models.parity import fill_alive, normal
 
 CONFIG = LlamaConfig(
@@ -62,7 +64,7 @@ def test_the_second_entry_to_fbgemm_computes_the_same(monkeypatch):
     lean = PackedLinear(normal(32, 16))
     monkeypatch.delattr(torch, "fbgemm_pack_gemm_matrix_fp16")
     plain = PackedLinear(normal(32, 16))
-    assert plain._multiply is not lean._multiply
+    assert plain.product.__code__ is not lean.product.__code__
     assert torch.equal(plain(normal(3, 16)), lean(normal(3, 16)))
 
 
@@ -84,6 +86,28 @@ def test_lossless_formats_check_several_tokens_as_single_steps_would(name):
     together, _ = changed.step(ids()[0, 20:28], cache)
     assert lossless(name)
     assert (together - torch.cat(single)).abs().max() < 1e-4
+
+
+@needs_fbgemm
+def test_packed_layers_do_everything_that_readable_ones_do():
+    """Chunks, batches, trees, early exit and probes: against the same net with its weights rounded to fp16."""
+    packed, plain = apply_format(model(), "fp16-fbgemm"), model()
+    for weight in plain.parameters():
+        if weight.ndim > 1:
+            weight.copy_(weight.half())
+    text = torch.cat([ids(12), ids(12).flip(1)])
+    seen = torch.ones(3, 15, dtype=torch.bool)
+    seen[1, 12] = seen[2, 13] = False
+    results = []
+    for net in (plain, packed):
+        probe, cache = Probe("resid", "q", "k"), net.new_cache(batch=2)
+        found = [net(text[:, :5], cache), net(text[:, 5:6], cache), net(text[:, 6:12], cache, probe=probe)]
+        found += [net(text[:, :3], cache, positions=torch.tensor([12, 13, 13]), mask=seen)]
+        cache.keep(12, [0, 2])
+        found += [net(text[:, :1], cache), net(text, n_layers=1), net(text[:1]), net(text[:, :1])]
+        results.append([*found, *probe.resid.values(), *probe.q.values(), *probe.k.values()])
+    for expected, got in zip(*results):
+        assert got.shape == expected.shape and (got - expected).abs().max() < 1e-4
 
 
 def test_half_precision_is_not_called_lossless():

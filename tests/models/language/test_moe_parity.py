@@ -33,8 +33,8 @@ YARN = {"rope_parameters": {
 }}  # fmt: skip
 LATENT = {
     **SHARED, "num_key_value_heads": 6, "moe_intermediate_size": 24, "n_routed_experts": 16, "n_shared_experts": 2,
-    "first_k_dense_replace": 1, "q_lora_rank": 20, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 12, "v_head_dim": 10, "n_group": 4,
-    "topk_group": 2, "routed_scaling_factor": 2.5, "norm_topk_prob": True,
+    "first_k_dense_replace": 1, "q_lora_rank": 20, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 12, "v_head_dim": 10,
+    "n_group": 4, "topk_group": 2, "routed_scaling_factor": 2.5, "norm_topk_prob": True,
 }  # fmt: skip
 QWEN = {**SHARED, **ROPE, "num_experts": 8, "moe_intermediate_size": 24}
 CASES = {

@@ -10,7 +10,7 @@ import transformers
 from models.checkpoint import CheckpointError
 from models.language.tokenizer import LLAMA3, PATTERNS, Tokenizer, clean
 from models.language.tokenizer_files import _split
-from tests.models.language.tiny import byte_level_description, smollm2_reference, write_gguf, write_tokenizer
+from tests.models.language.tiny import byte_level_description, write_gguf, write_tokenizer
 
 CONTROL = ["<|im_start|>", "<|im_end|>"]
 SEEDS = [
@@ -42,13 +42,8 @@ def awkward(count: int) -> list[str]:
 # --- SmolLM2 ---
 
 
-@pytest.fixture(scope="module")
-def reference(smollm2_path) -> tokenizers.Tokenizer:
-    return smollm2_reference(smollm2_path)
-
-
-def test_smollm2_ids_equal_transformers_on_a_thousand_awkward_strings(smollm2, reference):
-    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=reference)
+def test_smollm2_ids_equal_transformers_on_a_thousand_awkward_strings(smollm2, smollm2_reference):
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=smollm2_reference)
     texts = awkward(1000)
     for text, ids in zip(texts, theirs(texts, add_special_tokens=False)["input_ids"]):
         assert smollm2.tokenizer.encode(text, special=True) == ids, repr(text)
@@ -60,11 +55,11 @@ def test_digits_stand_alone_in_smollm2(smollm2):
     assert all(sum(char.isnumeric() for char in text) <= 1 for text in texts) and texts[:5] == ["a", " ", "1", "2", "3"]
 
 
-def test_smollm2_decoding_equals_transformers(smollm2, reference):
+def test_smollm2_decoding_equals_transformers(smollm2, smollm2_reference):
     rng = random.Random(3)
     for _ in range(300):
         ids = [rng.randrange(49152) for _ in range(rng.randrange(1, 20))]
-        assert smollm2.tokenizer.decode(ids) == reference.decode(ids, skip_special_tokens=False)
+        assert smollm2.tokenizer.decode(ids) == smollm2_reference.decode(ids, skip_special_tokens=False)
 
 
 def test_smollm2_facts(smollm2):

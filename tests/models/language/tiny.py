@@ -1,4 +1,4 @@
-"""Small tokenizers and model files made on the spot, and the reference tokenizer of SmolLM2."""
+"""Small tokenizers and model files, made on the spot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tokenizers
-from tokenizers import pre_tokenizers
 
 from models.language.tokenizer import BYTES
 
@@ -94,14 +92,3 @@ def gguf_shapes(vocab: int) -> dict[str, tuple[int, ...]]:
         }  # fmt: skip
         shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in layer.items()}
     return shapes
-
-
-def smollm2_reference(path: Path) -> tokenizers.Tokenizer:
-    """SmolLM2's tokenizer as transformers reads it from GGUF, with the step it drops: every digit stands alone."""
-    from transformers import AutoTokenizer
-
-    backend = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name).backend_tokenizer
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
-    )
-    return backend
