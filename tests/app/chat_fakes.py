@@ -119,7 +119,7 @@ def rounds_of(text: str = REPLY, *, drafter: str = "lookup", seed: int = 1, draf
 def counters_of(rounds: list[ChatRound]) -> dict[str, Any]:
     """The counters of rounds, by their definitions."""
     steps = [round_ for round_ in rounds if round_.drafted]
-    kept = [sum(draft.fate == "accepted" for draft in round_.drafted) for round_ in rounds]
+    kept = [sum(draft.fate == "accepted" for draft in round_.drafted) for round_ in steps]
     drafted = sum(len(round_.drafted) for round_ in steps)
     tested = sum(draft.fate != "untested" for round_ in steps for draft in round_.drafted)
     longest = max((draft.depth for round_ in steps for draft in round_.drafted), default=0)
