@@ -43,7 +43,7 @@ class Groups:
 class Choice:
     """Experts (B, T, K), best first, which of them are `live` (B, T, K), and the scores (B, T, E) that decided.
 
-    `all_live` is known without looking: nothing was switched off.
+    `all_live` is known without looking: nothing was switched off, and the admitted groups hold enough experts.
     """
 
     experts: Tensor
@@ -73,7 +73,7 @@ class LayerRouting:
     affinities: Tensor  # (B, T, E) fp32
     scores: Tensor  # (B, T, E) fp32 what the choice was made by: affinity plus bias, -inf for experts not admitted
     bias: Tensor | None  # (E,) fp32 selection bias
-    live: Tensor  # (B, T, K) bool; False: no expert was left to choose, because of those switched off
+    live: Tensor  # (B, T, K) bool; False: no expert was left to choose, because of those switched off or a larger k
     dropped: Tensor  # (B, T, K) bool; True: the expert was full, the token passed by
     groups: Groups | None
     routed_norm: Tensor  # (B, T) length of what the chosen experts add to the residual stream
@@ -188,7 +188,8 @@ def choose(scores: Tensor, k: int, layer: int = 0, steer: Steering = AS_IS, grou
     if forced:
         ranked = scores.index_fill(-1, torch.tensor(forced, device=scores.device), math.inf)
     values, experts = ranked.topk(k, dim=-1)                                # (B, T, K)
-    return Choice(experts, values > -math.inf, scores, all_live=not off)
+    enough = groups is None or k * groups.count <= groups.allowed * scores.shape[-1]
+    return Choice(experts, values > -math.inf, scores, all_live=enough and not off)
 
 
 def capacity(factor: float, tokens: int, k: int, n_experts: int) -> int:

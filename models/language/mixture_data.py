@@ -22,6 +22,7 @@ import os
 import random
 import re
 import sysconfig
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ import tokenizers
 import torch
 from torch import Tensor
 
+from models.checkpoint import CheckpointError
 from models.language.tokenizer import Tokenizer
 from models.language.tokenizer_files import read_json
 from models.playworld.caption import caption
@@ -245,9 +247,12 @@ class MixtureBank:
         return tuple(self.streams)
 
     def open(self) -> MixtureBank:
-        """Read what was filled earlier."""
-        with np.load(self.folder / BANK, allow_pickle=False) as file:
-            self.streams = {domain: file[domain] for domain in DOMAINS if domain in file.files}
+        """Read what was filled earlier; CheckpointError if it is damaged."""
+        try:
+            with np.load(self.folder / BANK, allow_pickle=False) as file:
+                self.streams = {domain: file[domain] for domain in DOMAINS if domain in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise CheckpointError(f"The text bank {self.folder / BANK} is damaged ({error}).", "Delete it; it is made again.") from None
         self.tokenizer = mixture_tokenizer(self.folder / TOKENIZER)
         return self
 

@@ -12,7 +12,7 @@ see it, so moving it inside the loss is moving it after the update. Read next: `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -77,7 +77,7 @@ class MixtureLoss:
     def __call__(self, batch: Batch, noise: torch.Generator) -> Loss:
         """Batch of (B, T + 1) ids; `noise` is not used but for the jitter of the gates."""
         how, ids, trace = self.balancing(), batch.ids.to(self.model.norm_out.weight.device), RoutingTrace(with_graph=True)
-        steer = Steering(**{**vars(how.steer), "generator": noise})
+        steer = replace(how.steer, generator=noise)
         hidden = self.model(ids[:, :-1], trace=trace, steer=steer)          # (B, T, dim)
         loss, metrics = self._next_token(hidden, ids, batch.domains)
         if isinstance(self.model, DeepseekV3) and self.model.mtp and how.mtp_weight:

@@ -73,6 +73,9 @@ def test_training_runs_resumes_installs_and_is_measured(home, drive):
     special = files["specialisation.json"]["layer 1"]
     assert special["domains"] == ["python", "arithmetic", "captions"] and special["chance"] == pytest.approx(3 / 8)
     assert sum(special["share"][0]) == pytest.approx(3, abs=1e-3)
+    read = [facts[domain]["tokens"] for domain in special["domains"]]
+    assert special["tokens"] == read, "padding has no domain"
+    assert all(one["tokens"] == sum(read) and sum(one["load"]) == 3 * sum(read) for one in files["balance.json"]), "nor a load"
     from_folder = drive(evaluation(home, checkpoint=str(folder)))[-1].result.facts
     assert from_folder["python"]["perplexity"] == pytest.approx(facts["python"]["perplexity"], rel=0.01)  # fp16 against fp32
     assert from_folder["python"]["tokens"] == facts["python"]["tokens"]

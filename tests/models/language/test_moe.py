@@ -297,6 +297,15 @@ def test_groups_fill_up_from_live_experts(nets):
     assert_close(routing.weights.sum(-1), torch.full((1, 6), 1.5), LAYER)
 
 
+def test_a_larger_k_than_the_groups_hold_stays_within_them(nets):
+    """2 of 4 groups of 2 hold 4 experts: a k of 6 leaves two choices empty, and the weights still add up."""
+    trace = RoutingTrace()
+    nets["deepseek"](ids(1, 7), trace=trace, steer=Steering(top_k=6))
+    for routing in trace.layers.values():
+        assert (routing.live.sum(-1) == 4).all() and (routing.weights[~routing.live] == 0).all()
+        assert_close(routing.weights.sum(-1), torch.full((1, 7), 1.5), LAYER)
+
+
 def test_without_its_bias_a_gate_chooses_by_affinity(nets):
     model, trace = nets["deepseek"], RoutingTrace()
     model(ids(1, 9), trace=trace, steer=Steering(use_bias=False))

@@ -136,6 +136,13 @@ def test_a_bank_comes_back_from_its_folder(bank):
     assert not MixtureBank(bank.folder / "elsewhere").is_filled
 
 
+def test_a_damaged_bank_is_told_in_a_sentence(bank, tmp_path):
+    for content in (b"PK no zip", b"", (bank.folder / mixture_data.BANK).read_bytes()[:500]):
+        (tmp_path / mixture_data.BANK).write_bytes(content)
+        with pytest.raises(CheckpointError, match="damaged"):
+            MixtureBank(tmp_path).open()
+
+
 def test_streams_are_the_training_documents(bank, sources):
     texts = list(documents("python", False, sources, 3))
     expected = [i for text in texts for i in (bank.tokenizer.end_id, *bank.tokenizer.encode(text))]

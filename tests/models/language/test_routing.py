@@ -162,6 +162,9 @@ def test_flips_know_group_limits():
     groups = Groups(count=2, allowed=1)
     record = routing(choose(scores, 2, groups=groups).experts, scores=scores, bias=bias, groups=groups)
     assert sorted(record.experts[0, 0].tolist()) == [2, 3] and flips(record).all()
+    even, scores = torch.zeros(4), torch.tensor([[0.9, 0.1, 0.6, 0.5]])  # group 1 wins as a group, though expert 0 is best
+    record = routing(choose(scores, 2, groups=groups).experts, scores=scores, bias=even, groups=groups)
+    assert record.experts.tolist() == [[[2, 3]]] and not flips(record).any()
 
 
 def test_touched_counts_different_experts():
