@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from models import checkpoint
@@ -231,3 +231,14 @@ def test_a_tensor_that_stands_twice_is_told(net, tmp_path):
     one, two = (save_sharded(net.state_dict(), tmp_path / name)[0] for name in ("one", "two"))
     with pytest.raises(CheckpointError, match="stands twice in one.safetensors, two.safetensors"):
         load_into(Net, [one, two])
+
+
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):
+    """640 bytes of header are written as 80 02 00 ..., which are also the first bytes of a pickle."""
+    path = tmp_path / "unlucky.safetensors"
+    for length, start in ((640, b"\x80\x02"), (0x4B50, b"PK")):
+        data = save({"x": torch.ones(2)}, metadata={"note": ""})
+        room = length - int.from_bytes(data[:8], "little")
+        path.write_bytes(save({"x": torch.ones(2)}, metadata={"note": "a" * room}))
+        assert path.read_bytes()[:2] == start
+        assert Checkpoint(path).read("x").tolist() == [1, 1]

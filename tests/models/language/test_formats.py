@@ -60,12 +60,18 @@ def test_packed_weights_are_fp16_and_sums_fp32():
 
 
 @needs_fbgemm
-def test_the_second_entry_to_fbgemm_computes_the_same(monkeypatch):
+@pytest.mark.parametrize("reason", ["threads", "version"])
+def test_both_entries_to_fbgemm_compute_the_same(monkeypatch, reason):
+    """The lean one with one thread, the other with several, or where torch has dropped the lean one."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     lean = PackedLinear(normal(32, 16))
-    monkeypatch.delattr(torch, "fbgemm_pack_gemm_matrix_fp16")
-    plain = PackedLinear(normal(32, 16))
-    assert plain.product.__code__ is not lean.product.__code__
-    assert torch.equal(plain(normal(3, 16)), lean(normal(3, 16)))
+    if reason == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    else:
+        monkeypatch.delattr(torch, "fbgemm_pack_gemm_matrix_fp16")
+    other = PackedLinear(normal(32, 16))
+    assert other.product.__code__ is not lean.product.__code__
+    assert torch.equal(other(normal(3, 16)), lean(normal(3, 16)))
 
 
 def test_the_packed_norm_is_the_norm():

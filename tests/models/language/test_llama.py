@@ -197,6 +197,24 @@ def test_early_exit_norms_the_residual_of_its_layer(model):
     assert_close(drafted, model(ids(1, 8), n_layers=2)[:, 5:], WHOLE)
 
 
+def test_hidden_states_of_a_step_can_teach_a_drafter(model):
+    """A step runs in inference mode; what it gives must be ordinary tensors all the same, or training on them fails."""
+    with torch.no_grad():
+        logits, hidden = model.step(ids(6), model.new_cache())
+    head = torch.nn.Linear(48, 5)
+    (head(hidden).square().mean() + (torch.nn.Linear(131, 2)(logits)).sum()).backward()
+    assert head.weight.grad.abs().max() > 0
+
+
+def test_a_cache_filled_without_gradients_serves_a_pass_with_them(model):
+    """Tables made on the way must not be tensors of inference mode either."""
+    fresh, text = our_model(their_model()).requires_grad_(True), ids(2, 9)
+    with torch.no_grad():
+        fresh(text[:, :4], fresh.new_cache(batch=2))
+    fresh.head(fresh(text)).square().mean().backward()
+    assert all(weight.grad is not None for weight in fresh.parameters())
+
+
 def test_step_gives_the_last_row_only_on_request(model):
     full, hidden = model.step(ids(6), model.new_cache())
     last, same = model.step(ids(6), model.new_cache(), last_only=True)
