@@ -106,6 +106,8 @@ class CurveView(QWidget):
         """Draw or replace a curve; ``colour`` is an index of the data set, by default the next free one."""
         if colour is None:
             colour = self._looks[key][0] if key in self._looks else len(self._looks)
+        if self._curves.get(key) == curve and self._looks[key] == (colour, dashed):
+            return  # it stands there already, and drawing it again costs the window half a frame
         self._curves[key] = curve
         self._looks[key] = (colour, dashed)
         if self._words == ("", "") and (curve.x_label or curve.y_label):
@@ -161,7 +163,11 @@ class CurveView(QWidget):
 
     def set_regions(self, regions: list[tuple[float, float, str, int]]) -> None:
         """Shade windows on the x axis: (from, to, name, data colour index)."""
-        self._regions = list(regions)
+        if list(regions) != self._regions:
+            self._regions = list(regions)
+            self._draw_regions()
+
+    def _draw_regions(self) -> None:
         for item in self._region_items:
             self._plot.removeItem(item)
         self._region_items = []
@@ -169,7 +175,7 @@ class CurveView(QWidget):
             window = Window((self._to_axis(x0), self._to_axis(x1)), name, theme.data_colour(colour), lane)
             self._plot.addItem(window, ignoreBounds=True)
             self._region_items.append(window)
-        self._legend.setOffset((-_LEGEND, _LEGEND + len(regions) * _LINE))
+        self._legend.setOffset((-_LEGEND, _LEGEND + len(self._regions) * _LINE))
 
     def set_log(self, x: bool = False, y: bool = False) -> None:
         """Logarithmic axes."""
@@ -177,7 +183,7 @@ class CurveView(QWidget):
         self._log = (x, y)
         self._plot.setLogMode(x=x, y=y)
         self._log_action.setChecked(y)
-        self.set_regions(self._regions)
+        self._draw_regions()
         self.set_cursor(cursor)
 
     @Slot()
@@ -218,7 +224,7 @@ class CurveView(QWidget):
         )
         for key in self._items:
             self._style_curve(key)
-        self.set_regions(self._regions)
+        self._draw_regions()
 
     def _style_curve(self, key: str) -> None:
         colour, dashed = self._looks[key]

@@ -338,6 +338,22 @@ def test_generate_during_a_run_queues_behind_it(panel):
     assert panel.idle and panel.side_form.generate_button.text() == "Generate"
 
 
+def test_levels_stay_drawn_only_for_a_run_that_must_have_the_same(panel):
+    run(panel).run_through()
+    levels = panel.side.curve.curves()["run"]
+    panel.put_job(replace(JOB, prompt="a blue boat", seed=9))
+    panel.commands.generate()
+    assert panel.side.curve.curves()["run"] is levels and panel.side.curve.cursor_at() is None
+    handle = panel.engine.last(Txt2Img)
+    handle.run_through()
+    assert panel.side.curve.cursor_at() == JOB.steps
+    panel.put_job(replace(JOB, steps=7))
+    panel.commands.generate()
+    assert "run" not in panel.side.curve.curves()
+    panel.engine.last(Txt2Img).run_through()
+    assert len(panel.side.curve.curves()["run"].x) == 7
+
+
 def test_a_failed_run_says_so_and_keeps_everything(panel):
     draw(panel)
     before = panel.job()

@@ -683,6 +683,17 @@ def test_what_the_plot_keeps_painted_is_never_old(shown):
     assert np.abs(pixels[0] - pixels[1]).max() <= 2
 
 
+def test_what_stands_already_is_not_drawn_again(shown):
+    view = _curve_with_windows(shown)
+    items, painted = list(view._region_items), PaintedParts(view._plot.viewport())
+    view.set_curve("a", Curve(np.arange(11), np.arange(11), label="a"))
+    view.set_regions([(0, 9, "canny", 0), (0, 9, "pose", 1)])
+    assert painted.after_events().isEmpty() and view._region_items == items
+    view.set_curve("a", Curve(np.arange(11), np.arange(11), label="a"), dashed=True)
+    view.set_regions([(0, 8, "canny", 0)])
+    assert not painted.after_events().isEmpty() and len(view._region_items) == 1
+
+
 def test_windows_that_overlap_are_told_apart_by_outline_and_height(shown):
     view = _curve_with_windows(shown)
     first, second = view._region_items

@@ -15,6 +15,8 @@ from app.widgets.curve_view import CurveView
 from app.widgets.inspector import Inspector
 
 RUN_COLOUR, PLAN_COLOUR = 7, 4
+DECIDE_LEVELS = ("model", "sampler", "schedule", "steps", "control")
+"""Settings that noise levels and control windows of a run follow from."""
 READ_MS = 100
 TEACH = "Generate a picture, then click any step in the film strip: its numbers and its equation stand here."
 
@@ -32,6 +34,7 @@ class SideView(QTabWidget):
         self._plan: list[float] = []
         self._plan_windows: list = []
         self._run: list[float] = []
+        self._run_settings: list = []
         self.gallery = GalleryView()
         page = QSplitter(Qt.Orientation.Vertical)
         page.addWidget(self.curve)
@@ -60,11 +63,23 @@ class SideView(QTabWidget):
         self._plan, self._plan_windows = list(sigmas), windows
         self._show_plan()
 
+    def begin_run(self, job: Txt2Img) -> None:
+        """A run whose levels nobody has told yet: what is drawn stays if they are bound to be the same."""
+        self.curve.set_cursor(None)
+        levels = [getattr(job, name) for name in DECIDE_LEVELS]
+        if levels != self._run_settings:
+            self._run_settings = levels
+            self.set_run(None)
+
     def set_run(self, film: Film | None) -> None:
         """The levels of the run watched, its control windows shaded."""
-        self._run = film.sigmas if film else []
-        self.curve.remove("run")
+        sigmas = film.sigmas if film else []
         self.curve.set_cursor(None)
+        if sigmas == self._run and film:
+            self._shade(film.windows())
+            return
+        self._run = sigmas
+        self.curve.remove("run")
         if self._run:
             self.curve.set_curve("run", _curve(self._run, "this run"), colour=RUN_COLOUR)
             self._shade(film.windows())
