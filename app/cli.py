@@ -122,15 +122,17 @@ def _finish(job: Job, out: Path, as_json: bool, threads: int | None) -> int:
     """Run the job to its end and write what it leaves."""
     begin = time.perf_counter()
     line = cli_output.ProgressLine(job.name)
-    end = run_headless(job, line.watch, threads)
+    reply = cli_output.ReplyText(line)
+    end = run_headless(job, line.watch if as_json else reply.watch, threads)
     line.close()
+    reply.close()
     if isinstance(end, events.Cancelled):
         _say("Cancelled.")
         return EXIT_CANCELLED
     if isinstance(end, events.Failed):
         return _explain(end.report, out)
     table = cli_output.write_result(end.result, job, time.perf_counter() - begin, out)
-    print(json.dumps(table, indent=2, ensure_ascii=False) if as_json else cli_output.summarise(table, out))
+    print(json.dumps(table, indent=2, ensure_ascii=False) if as_json else cli_output.summarise(table, out, reply.begun))
     return 0
 
 

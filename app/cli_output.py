@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from app.protocol import events, payloads
+from app.protocol.chat import ChatPrompt, ChatRound
 from app.protocol.encoding import encode, png_bytes, summary
 from app.protocol.errors import UserError
 from app.protocol.job import Job
@@ -134,9 +135,46 @@ class ProgressLine:
         self._stream.flush()
 
 
-def summarise(table: dict[str, Any], out: Path) -> str:
+class ReplyText:
+    """Prints what a language model writes as it comes, without space around it; everything else goes to the progress line.
+
+    What is printed in the end is `text.strip()` and an empty line.
+    """
+
+    def __init__(self, line: ProgressLine, stream: TextIO | None = None) -> None:
+        self._line, self._stream = line, stream or sys.stdout
+        self._held = ""  # space that is printed when more follows
+        self.begun = False
+
+    def watch(self, event: events.Event) -> None:
+        """Take note of an event of the run; once text comes, the bar is silent."""
+        if isinstance(event, events.Record) and isinstance(event.payload, ChatRound):
+            self._write(event.payload.text)
+        elif isinstance(event, events.Record) and isinstance(event.payload, ChatPrompt):
+            self._write("".join(token.piece for token in event.payload.beginning))
+        elif not self.begun:
+            self._line.watch(event)
+
+    def close(self) -> None:
+        """End the text."""
+        if self.begun:
+            self._stream.write("\n\n")
+            self._stream.flush()
+
+    def _write(self, piece: str) -> None:
+        text = self._held + piece if self.begun else piece.lstrip()
+        shown = text.rstrip()
+        if shown and not self.begun:
+            self._line.close()
+            self.begun = True
+        self._held = text[len(shown) :]
+        self._stream.write(shown)
+        self._stream.flush()
+
+
+def summarise(table: dict[str, Any], out: Path, text_was_shown: bool = False) -> str:
     """A few lines for people: texts in full, facts that are short, and where the files are."""
-    lines = [f"{table[key].strip()}\n" for key in IN_FULL if isinstance(table.get(key), str)]
+    lines = [f"{table[key].strip()}\n" for key in IN_FULL if isinstance(table.get(key), str) and not (key == "text" and text_was_shown)]
     for key, value in table.items():
         if key in IN_FULL:
             continue

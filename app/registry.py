@@ -32,4 +32,16 @@ PANELS: tuple[PanelSpec, ...] = (
         "chat", "Chat", "Language", "chat", "app.panels.chat.panel:ChatPanel",
         "Talk with a language model, and see every speculative round",
     ),
+    PanelSpec(
+        "attention", "Attention", "Language", "target", "app.panels.attention.panel:AttentionPanel",
+        "What every head of every layer looks at, on texts and pictures",
+    ),
+    PanelSpec(
+        "routing", "Routing", "Language", "branch", "app.panels.routing.panel:RoutingPanel",
+        "Mixtures of experts: which expert each token visits, why, and what changes without it",
+    ),
+    PanelSpec(
+        "attention_lab", "Lab", "Language", "sliders", "app.panels.attention_lab.panel:AttentionLabPanel",
+        "One q, k, v under many attentions, FlashAttention tile by tile, and training side by side",
+    ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Does the window stay fluid while pictures are made? Intervals of a 60 Hz timer on the GUI thread, idle and generating with previews.
+"""Does the window stay fluid while pictures are made or a chat is answered? Intervals of a 60 Hz timer on the GUI thread, idle and busy.
 
 Qt's timers count whole milliseconds: 16 ms is the nearest to 60 Hz. What is above is the time the GUI thread was kept from its work.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import report
@@ -14,6 +15,12 @@ import window
 from PySide6.QtCore import QObject, Qt, QTimer, Slot
 
 BEAT_MS = 16
+QUESTIONS = (
+    "Write a long story about a lighthouse keeper and a whale.",
+    "List twenty kitchen tools, and say in a sentence each what they are for.",
+    "Explain with Python code how to sort a list of words by their length.",
+)
+REPLY_TOKENS = 256
 
 
 class Heartbeat(QObject):
@@ -54,13 +61,29 @@ def generating(panel, seconds: float) -> list[float]:
     return beat.stop()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
-    parser.add_argument("--repeat", type=int, default=3, help="times each of the two is measured, in turn")
-    parser.add_argument("--threads", type=int, help="torch threads of the worker (default: torch's own choice)")
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels")
-    options = parser.parse_args()
+def chatting(panel, seconds: float, drafter: str) -> list[float]:
+    """One answer after another, with its tokens, the strip of rounds and the figures on show."""
+    beat, end, turn = Heartbeat(), time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        window.write_reply(panel, QUESTIONS[turn % len(QUESTIONS)], drafter=drafter, max_new_tokens=REPLY_TOKENS)
+        turn += 1
+    return beat.stop()
+
+
+def in_turn(works: dict[str, Callable[[float], list[float]]], options: argparse.Namespace) -> None:
+    """Measure everything `repeat` times in turn, and print each and all together."""
+    pools: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(1, options.repeat + 1):
+        for name, work in works.items():
+            taken = work(options.seconds)
+            pools[name] += taken
+            print(f"  {turn} {name:<20} {report.percentiles(taken, 'ms')}", flush=True)
+    for name, taken in pools.items():
+        print(f"{name:<24} {report.percentiles(taken, 'ms')}")
+
+
+def image(options: argparse.Namespace) -> None:
+    """Idle, and generating with previews."""
     with window.image_panel(options.threads) as panel:
         from app.jobs.diffusion import demo_job
 
@@ -68,13 +91,29 @@ def main() -> None:
         panel.put_job(replace(demo_job(), width=options.size, height=options.size, keep_steps=False))
         window.make_picture(panel)  # loads the networks
         window.wait_until_idle(panel.engine)
-        pools: dict[str, list[float]] = {"idle": [], "generating": []}
-        for turn in range(1, options.repeat + 1):
-            for name, taken in (("idle", idle(options.seconds)), ("generating", generating(panel, options.seconds))):
-                pools[name] += taken
-                print(f"  {turn} {name:<11} {report.percentiles(taken, 'ms')}", flush=True)
-    for name, taken in pools.items():
-        print(f"{name:<15} {report.percentiles(taken, 'ms')}")
+        in_turn({"idle": idle, "generating": lambda seconds: generating(panel, seconds)}, options)
+
+
+def chat(options: argparse.Namespace) -> None:
+    """Idle, plain decoding, and decoding with a drafter: twice the tokens a second, and drafts to be painted."""
+    with window.chat_panel(options.threads) as panel:
+        report.heading(f"GUI heartbeat, answers of {REPLY_TOKENS} tokens by SmolLM2", panel.engine.last_status.threads)
+        works = {"idle": idle}
+        for drafter in options.drafters.split(","):
+            works[f"chat, drafter {drafter}"] = lambda seconds, drafter=drafter: chatting(panel, seconds, drafter)
+        in_turn(works, options)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--panel", choices=("image", "chat"), default="image", help="which panel is used")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
+    parser.add_argument("--repeat", type=int, default=3, help="times each is measured, in turn")
+    parser.add_argument("--threads", type=int, help="torch threads of the worker (default: torch's own choice)")
+    parser.add_argument("--size", type=int, default=128, help="image: side of the pictures in pixels")
+    parser.add_argument("--drafters", default="none,ngram", help="chat: who drafts, separated by commas")
+    options = parser.parse_args()
+    {"image": image, "chat": chat}[options.panel](options)
 
 
 if __name__ == "__main__":

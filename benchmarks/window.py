@@ -1,4 +1,4 @@
-"""The real window with the Image panel and a real worker, in a home folder of its own, for benchmarks to press its buttons.
+"""The real window with one of its panels and a real worker, in a home folder of its own, for benchmarks to press its buttons.
 
 Qt draws into memory (its platform "offscreen") unless QT_QPA_PLATFORM says otherwise.
 """
@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import report  # noqa: F401 - puts the program on the path
@@ -23,7 +24,26 @@ WITHIN_S = 600.0
 @contextmanager
 def image_panel(threads: int | None = None) -> Iterator[Any]:
     """The Image panel of an open window whose worker is idle."""
-    with tempfile.TemporaryDirectory(prefix="glassbox-benchmark-") as home, stand_in.weights():
+    with stand_in.weights(), open_panel("image", threads) as panel:
+        yield panel
+
+
+@contextmanager
+def chat_panel(threads: int | None = None) -> Iterator[Any]:
+    """The Chat panel of an open window that has loaded SmolLM2, measured its drafters, and is idle."""
+    from models import catalog
+
+    os.environ["GLASSBOX_MODELS"] = str(catalog.models_folder())  # the person's own: the home folder is another one
+    if not catalog.available("smollm2"):
+        raise SystemExit("SmolLM2 is not here: fetch it with `python main.py models fetch smollm2`.")
+    with open_panel("chat", threads) as panel:
+        yield panel
+
+
+@contextmanager
+def open_panel(name: str, threads: int | None = None) -> Iterator[Any]:
+    """A panel of an open window whose worker is idle."""
+    with tempfile.TemporaryDirectory(prefix="glassbox-benchmark-") as home:
         os.environ["GLASSBOX_HOME"] = home
         app = QApplication.instance() or QApplication(["glassbox"])
         from app import theme
@@ -36,7 +56,7 @@ def image_panel(threads: int | None = None) -> Iterator[Any]:
         left_hard: list[int] = []
         main_window = MainWindow(Engine(threads=threads), PANELS, Settings(), leave=left_hard.append)
         main_window.show()
-        main_window.show_panel("image")
+        main_window.show_panel(name)
         try:
             wait_until_idle(main_window.engine)
             yield main_window.current_panel()
@@ -79,6 +99,24 @@ def wait_until_idle(engine: Any) -> None:
     while quiet < 3:
         let_run(0.2)
         quiet = quiet + 1 if engine.last_status.idle and engine.last_status.device and not engine.active() else 0
+
+
+def write_reply(panel: Any, question: str, **settings: Any) -> int:
+    """Ask in a fresh conversation, with some settings changed, and run until the answer is there; its rounds."""
+    panel.side_form.check.setChecked(False)
+    panel.side_form.set_job(replace(panel.side_form.job(), **settings))
+    panel.new_conversation()
+    how: list[str] = []
+
+    def on_ended(_reply: Any, end: str, _what: Any) -> None:
+        how.append(end)
+
+    panel.runs.ended.connect(on_ended)
+    wait_for(panel.runs.ended, start=lambda: panel.commands.send(question))
+    panel.runs.ended.disconnect(on_ended)
+    if how != ["done"]:
+        raise RuntimeError(f"the run ended as {how}: {panel.banner.text()}")
+    return len(panel.player.reply.rounds)
 
 
 def make_picture(panel: Any) -> None:

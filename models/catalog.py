@@ -176,6 +176,7 @@ SPECS: dict[str, ModelSpec | LanguageSpec] = {
         _built_in("joints", "Playworld joint regressor", _joints),
         _built_in("facts", "Playworld fact classifier", _facts),
         LanguageSpec("smollm2", "SmolLM2 135M Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", "Apache-2.0"),
+        _drafter("smollm2", "ngram", "N-gram memory for SmolLM2"),
         _drafter("smollm2", "medusa", "Medusa heads for SmolLM2"),
         _drafter("smollm2", "eagle", "EAGLE layer for SmolLM2"),
         _drafter("smollm2", "mtp", "Multi-token heads for SmolLM2"),

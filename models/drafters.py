@@ -1,6 +1,7 @@
 """Drafters trained for one language model, as files: what is stored, how large it is, and how it comes back.
 
 A file holds only what was trained (and `kept`, the list of tokens that may be guessed); embedding and output matrix are the target's own.
+A memory of n-grams is counted instead, and its file holds the tables.
 How many heads, layers and tokens there are is read off the shapes in the file; everything else is the target's configuration.
 Read next: `models/decoding/medusa.py`, `models/decoding/eagle.py`.
 """
@@ -19,12 +20,13 @@ from models.decoding.block import BlockConfig
 from models.decoding.eagle import EagleConfig, EagleLayer
 from models.decoding.medusa import MedusaConfig, MedusaHeads
 from models.decoding.mtp import MtpConfig, MtpHeads
+from models.decoding.ngram_memory import NgramConfig, NgramMemory, orders_that_fit
 from models.decoding.training import spread_layers
 from models.language.formats import PackedLinear
 from models.language.llama import LLAMA_CONFIGS, Block, Llama, LlamaConfig
 from models.nn.norm import RmsNorm
 
-KINDS = ("medusa", "eagle", "mtp", "draft")
+KINDS = ("medusa", "eagle", "mtp", "draft", "ngram")
 TARGETS: dict[str, str] = {"smollm2": "smollm2-135m"}
 """Key of a language model in the catalog -> its configuration: drafters are built before the target is loaded."""
 
@@ -65,13 +67,15 @@ class Sizes:
 
 
 def fresh(kind: str, config: LlamaConfig, sizes: Sizes) -> nn.Module:
-    """An untrained drafter. Heads of mtp guess the tokens 2, 3, … places on: the target's own head is the first."""
+    """An untrained drafter (an empty memory). Heads of mtp guess the tokens 2, 3, … places on: the target's own head is the first."""
     if kind == "medusa":
         return MedusaHeads(MedusaConfig(config.dim, sizes.heads, sizes.kept, sizes.rank))
     if kind == "eagle":
         return EagleLayer(EagleConfig(block_config(config), sizes.kept))
     if kind == "mtp":
         return MtpHeads(MtpConfig(block_config(config), tuple(range(2, sizes.heads + 2)), sizes.kept))
+    if kind == "ngram":
+        return NgramMemory(NgramConfig(config.vocab_size, dict.fromkeys(orders_that_fit(config.vocab_size), 0)))
     return DraftLayers(replace(config, n_layers=sizes.layers))
 
 
@@ -92,6 +96,8 @@ def begin_like(net: DraftLayers, target: Llama) -> None:
 def build_from(path: Path, kind: str, config: LlamaConfig) -> nn.Module:
     """A drafter of the sizes that the file at `path` (without suffix) has; its weights are still to be loaded."""
     shapes = header(path)
+    if kind == "ngram":
+        return _memory_from(shapes, path, config)
     group = {"medusa": "residual", "mtp": "blocks", "draft": "blocks"}.get(kind)
     try:
         count = _count(shapes, group) if group else 1
@@ -100,6 +106,15 @@ def build_from(path: Path, kind: str, config: LlamaConfig) -> nn.Module:
         return fresh(kind, config, Sizes(kept, count, rank, count))
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{path.name} does not hold a {kind} drafter.", "Get the file again, or train it.") from error
+
+
+def _memory_from(shapes: dict[str, tuple[int, ...]], path: Path, config: LlamaConfig) -> NgramMemory:
+    """A memory with room for the tables `keys_2`, `keys_3`, … of a file."""
+    try:
+        entries = {int(name.removeprefix("keys_")): shape[0] for name, shape in shapes.items() if name.startswith("keys_")}
+        return NgramMemory(NgramConfig(config.vocab_size, entries))
+    except (IndexError, ValueError) as error:
+        raise CheckpointError(f"{path.name} does not hold a memory of n-grams.", "Get the file again, or count it again.") from error
 
 
 def header(path: Path) -> dict[str, tuple[int, ...]]:

@@ -75,7 +75,8 @@ RULES = {
     "app.settings": Rule(("app.paths", "app.storage", "app.protocol"), ("torch",)),
     "app.widgets": Rule(("app.protocol", "app.theme"), ("torch", "PIL", "cv2", "safetensors")),
     "app.panels": Rule(
-        ("app.widgets", "app.jobs", "app.protocol", "app.engine", "app.panels.base", "app.theme", "app.storage", "app.paths"),
+        ("app.widgets", "app.jobs", "app.protocol", "app.engine", "app.panels.base", "app.panels.errands", "app.theme", "app.storage",
+         "app.paths"),
         ("torch", "cv2", "safetensors"),
     ),
     "app.models_page": Rule(

@@ -28,7 +28,7 @@ from app.protocol.chat import ChatMessage, whole_characters
 from app.protocol.errors import UserError
 from app.protocol.job import Job, knob
 
-DrafterName = Literal["auto", "none", "lookup", "early-exit", "draft", "medusa", "mtp", "eagle"]
+DrafterName = Literal["auto", "none", "lookup", "ngram", "early-exit", "draft", "medusa", "mtp", "eagle"]
 ROLES = ("system", "user", "assistant")
 RANDOM_SEED = -1
 MAX_SEED = 2**32 - 1
@@ -37,6 +37,7 @@ DRAFTER_TITLES: dict[str, str] = {
     "auto": "Fastest here (measured)",
     "none": "None: plain decoding",
     "lookup": "Prompt lookup (n-gram)",
+    "ngram": "Prompt lookup, then n-grams counted before",
     "early-exit": "Early exit",
     "draft": "Draft model",
     "medusa": "Medusa heads (tree)",

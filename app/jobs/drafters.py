@@ -2,7 +2,8 @@
 
     benchmark-decoding    files "table.txt", "table.json", "runs.json"; facts the table, the fastest drafter, and whether all texts agree
     write-conversations   writes conversations.npz into the work folder, more rows every time it is started again; facts rows, tokens, path
-    train-drafter         one kind on such conversations; resumable like every training; `install` writes assets/weights
+    train-drafter         one kind on such conversations; resumable like every training; `install` writes assets/weights. Kind ngram is
+                          counted in seconds: steps, batches and rates mean nothing to it
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from app.jobs.chat import LanguageJob
 from app.jobs.training import Training
 from app.protocol.job import knob
 
-TrainedKind = Literal["medusa", "eagle", "mtp", "draft"]
+TrainedKind = Literal["medusa", "eagle", "mtp", "draft", "ngram"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,9 @@ class WriteConversations(LanguageJob):
 class TrainDrafter(Training):
     """Train a drafter for a language model on text that the model itself wrote."""
 
-    kind: TrainedKind = knob("eagle", top=True, help="Medusa heads, an EAGLE layer, multi-token heads, or a small draft model.")
+    kind: TrainedKind = knob(
+        "eagle", top=True, help="Medusa heads, an EAGLE layer, multi-token heads, a small draft model, or n-grams, which are only counted."
+    )
     model: str = knob("smollm2", advanced=True, title="Model", help="The model it drafts for.")
     conversations: str = knob("", help="An .npz of write-conversations; empty: the one in the work folder.")
     batch_size: int = knob(8, lo=1, hi=4096, help="Rows an update sees.")
@@ -66,6 +69,13 @@ class TrainDrafter(Training):
     rank: int = knob(64, lo=0, hi=1024, title="Rank", help="Medusa: width of what each head changes in the output matrix.")
     layers: int = knob(2, lo=1, hi=100, title="Layers", help="Draft: layers of the small model.")
     unroll: int = knob(2, lo=1, hi=8, title="Unroll", help="Eagle: steps of its own drafts that it learns from.")
+    rows: int = knob(
+        0, lo=0, hi=10_000_000, title="Rows", help="How many rows to learn from, the first ones; 0: all. The model reads each once."
+    )
+    least: int = knob(3, lo=1, hi=1_000_000, title="Seen", help="Ngram: how often an n-gram has to occur to be kept.")
+    share: float = knob(
+        0.5, lo=0.0, hi=1.0, title="Least share", help="Ngram: share of its occurrences that the commonest continuation has to have."
+    )
     validation: float = knob(0.02, lo=0.0, hi=0.5, title="Validation share", help="Share of the rows that is never trained on.")
     keep_states: float = knob(
         8.0, lo=0.0, hi=1000.0, unit="GB", title="Kept states", help="Room on disk for the model's hidden states."

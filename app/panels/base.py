@@ -50,7 +50,10 @@ class Panel(QWidget):
 
     # layout ----------------------------------------------------------------------------------------------------
 
-    def arrange(self, form: QWidget, hero: QWidget, timeline: QWidget, inspector: QWidget) -> None:
+    def arrange(
+        self, form: QWidget, hero: QWidget, timeline: QWidget, inspector: QWidget, *,
+        widths: tuple[int, int] = (FORM_WIDTH, INSPECTOR_WIDTH),
+    ) -> None:  # fmt: skip
         """The standard layout: form | hero over timeline | inspector, with splitters that are remembered."""
         middle = QWidget()
         column = QVBoxLayout(middle)
@@ -62,7 +65,7 @@ class Panel(QWidget):
         for widget in (form, middle, inspector):
             split.addWidget(widget)
         split.setStretchFactor(1, 1)
-        split.setSizes([FORM_WIDTH, 700, INSPECTOR_WIDTH])
+        split.setSizes([widths[0], 700, widths[1]])
         self.body.addWidget(split, 1)
         self.remember_splitter("columns", split)
 

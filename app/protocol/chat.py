@@ -33,10 +33,15 @@ COUNTERS = (
     "acceptance_given_tested", "tokens_per_round", "tokens_per_s", "draft_s", "verify_s", "other_s", "prefill_s", "draft_n",
     "draft_n_accepted",
 )  # fmt: skip
-"""Keys of Record "counters". A speculative step (`num_spec_steps`) is a round that proposed something. `acceptance_by_position[i]`: share
-of those whose draft token i was kept (not conditional; `acceptance_given_tested` is); `acceptance_histogram[n]`: steps that kept exactly n;
-`mean_acceptance_length` = 1 + sum of acceptance_by_position; both rates are None for trees. `tokens_per_s` counts rounds only, without
-reading the prompt."""
+"""Keys of Record "counters". A speculative step (`num_spec_steps`) is a round that proposed something; a draft token is tested if no guess
+before it in its draft was refused (untested ones say nothing about the drafter), and only what became text counts as accepted.
+
+`draft_acceptance_rate`: accepted / proposed, as vLLM has it; `tested_acceptance_rate`: accepted / tested. Both are None for trees, whose
+nodes exclude each other, and where nothing was proposed (tested). `acceptance_by_position[i]`: share of all speculative steps that kept
+their draft token i + 1; `acceptance_given_tested[i]`: share of those steps that tested it, None if none did. `acceptance_histogram[n]`:
+steps that kept exactly n. `mean_acceptance_length` = 1 + accepted / steps = 1 + the sum of `acceptance_by_position`, 1 without such
+steps; `tokens_per_round` counts the plain rounds too. `tokens_per_s` counts the seconds of rounds (`draft_s`, `verify_s`, `other_s`),
+without reading the prompt (`prefill_s`). `draft_n`, `draft_n_accepted`: proposed and accepted under llama.cpp's names."""
 
 CHAT_FACTS = (
     "text", "token_ids", "prompt_ids", "rounds", "counters", "seconds_split", "first_token_s", "tokens_per_s", "plain_tokens_per_s",

@@ -16,14 +16,14 @@ from app.protocol.payloads import Result
 from app.runners.chat_prompt import check_answerable, prepare
 from app.runners.chat_talk import Talk
 from app.runners.decoding_bench import measure_and_remember
-from app.runners.drafters import Choice, measured, open_drafter, runnable, statuses
+from app.runners.drafters import Choice, blocked, measured, open_drafter, runnable, statuses
 from app.worker.context import Ctx
 from models import catalog
 from models.language.loading import LanguageModel
 
 Run = Generator[Event, None, Result]
-UNMEASURED = "lookup"
-"""What "auto" takes where nothing may be measured first: it costs next to nothing and gains where text repeats."""
+UNMEASURED = ("ngram", "lookup")
+"""What "auto" takes where nothing may be measured first, the first of them that can run: they cost next to nothing."""
 
 
 def chat(job: Chat, ctx: Ctx) -> Run:
@@ -52,13 +52,17 @@ def _choose(job: Chat, ctx: Ctx, language: LanguageModel, stack: ExitStack) -> G
     if kind == "auto":
         if known is None and job.measure and len(runnable(job.model)) > 1:
             known = yield from measure_and_remember(job.model, language, ctx)
-        kind = UNMEASURED if known is None else known.best
+        kind = _unmeasured(job.model) if known is None else known.best
         reason = "not measured here yet" if known is None else f"measured here: {known.words(kind)}"
     notes = ()
     if job.typical and kind == "medusa" and job.temperature > 0:
         notes = ("Typical acceptance is on: the text is not what the model alone would write.",)
     drafter = open_drafter(kind, language, job.model, ctx, stack, typical=job.typical)
     return Choice(kind, drafter, reason, known.tokens_per_s.get("none") if known else None, notes)
+
+
+def _unmeasured(model: str) -> str:
+    return next(kind for kind in UNMEASURED if not blocked(kind, model))
 
 
 def raw_template(job: RawTemplate, ctx: Ctx) -> Run:
@@ -77,11 +81,11 @@ def chat_status(job: ChatStatus, ctx: Ctx) -> Run:
     """What the head of the panel says; loads nothing."""
     yield Progress(done=0, note="looking")
     spec, known = catalog.spec(job.model), measured(job.model)
-    ready = catalog.available(job.model)
+    ready, auto = catalog.available(job.model), known.best if known else _unmeasured(job.model)
     facts = {
         "ready": ready, "title": spec.title, "sentence": "" if ready else f"{spec.title} is not on this machine yet.",
         "hint": "" if ready else "Fetch it on the Models page, or with `python main.py models fetch smollm2`.",
-        "auto": known.best if known else UNMEASURED, "auto_reason": known.words(known.best) if known else "not measured here yet",
+        "auto": auto, "auto_reason": known.words(auto) if known else "not measured here yet",
         "measured": known is not None, "plain_tokens_per_s": known.tokens_per_s.get("none") if known else None,
     }  # fmt: skip
     return Result(files={"drafters": statuses(job.model)}, facts=facts)

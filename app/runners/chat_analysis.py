@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from app.jobs.chat import FinishedText, LogitLens, LosslessStamp, MeasurePlain
-from app.protocol.chat import Alternative, LensRow
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Step
 from app.protocol.payloads import Result
 from app.runners.chat_memory import Listener, Read, memory_of
 from app.runners.chat_talk import PREFILL_CHUNK, Teller
+from app.runners.lens import check_ids, lens
 from app.worker.context import Ctx
 from models.decoding.draft_length import FixedLength
 from models.decoding.drafting import Cache, LanguageNet, NoDrafter
@@ -24,7 +24,6 @@ from models.decoding.generate import Generation
 from models.decoding.replay import check_greedy
 from models.decoding.sampling import SamplingConfig
 from models.language.loading import LanguageModel
-from models.nn.probe import Probe
 
 NEAR_TIE = 0.05
 """A gap between logits that rounding in another order of sums explains."""
@@ -33,15 +32,6 @@ REPORT_MS = 200
 DICTATED = 1e4
 """Logit of a dictated token: its probability is 1, and choosing it costs what choosing any token costs."""
 Run = Generator[Event, None, Result]
-
-
-def check_ids(ids: tuple[int, ...], language: LanguageModel) -> None:
-    """UserError for ids of another model and for texts that do not fit."""
-    size = language.model.config.vocab_size
-    if any(not 0 <= token < size for token in ids):
-        raise UserError(f"The text holds tokens that {language.name} does not know.", hint="Choose the model that wrote it.")
-    if len(ids) > language.context:
-        raise UserError(f"The text has {len(ids):,} tokens, {language.name} holds {language.context:,}.", hint="Look at a shorter one.")
 
 
 def check_finished(job: FinishedText, language: LanguageModel) -> None:
@@ -144,43 +134,4 @@ def logit_lens(job: LogitLens, ctx: Ctx) -> Run:
     """Every layer's state at one place, through the final norm and the head as if it were the last (the logit lens)."""
     yield Progress(done=0, note="loading the model")
     with ctx.zoo.use(job.model) as language:
-        if not job.ids:
-            raise UserError("There is no text to look into.", hint="Let the model answer something first.")
-        check_ids(job.ids, language)
-        place = len(job.ids) - 1 if job.position < 0 else job.position
-        if place >= len(job.ids):
-            raise UserError(f"The text has {len(job.ids)} tokens, there is no place {place}.", hint="Choose an earlier one.")
-        states = yield from _residuals(job.ids[: place + 1], language, ctx)  # (layers + 1, dim)
-        following = job.ids[place + 1] if place + 1 < len(job.ids) else None
-        rows = _lens_rows(states, following, job.top, language)
-        token = language.tokenizer.token_text(job.ids[place])
-        facts = {"position": place, "token": token, "next": "" if following is None else language.tokenizer.token_text(following)}
-        return Result(files={"rows": rows}, facts=facts)
-
-
-def _residuals(ids: tuple[int, ...], language: LanguageModel, ctx: Ctx) -> Generator[Event, None, Tensor]:
-    """The residual stream at the last place, the embedding first (layers + 1, dim); what is remembered of the text is not read again."""
-    cache = memory_of(language.model).look(ids) or language.model.new_cache(len(ids))
-    probe = Probe("resid")
-    while cache.length < len(ids):
-        end = min(cache.length + PREFILL_CHUNK, len(ids))
-        chunk = torch.tensor(ids[cache.length : end], device=ctx.device)[None]  # (1, n)
-        language.model(chunk, cache, probe=probe if end == len(ids) else None)
-        yield Progress(done=end, total=len(ids), unit="tokens", note="reading the text")
-    return torch.stack([probe.resid[layer][0, -1] for layer in sorted(probe.resid)])
-
-
-def _lens_rows(states: Tensor, following: int | None, top: int, language: LanguageModel) -> tuple[LensRow, ...]:
-    model = language.model
-    logp = model.head(model.norm_out(states)).log_softmax(-1)               # (layers + 1, V)
-    p = logp.exp()
-    best, entropy = p.topk(top, -1), -(p * logp.clamp_min(-1e4)).sum(-1)
-    rows = []
-    for layer in range(len(states)):
-        pairs = zip(best.indices[layer].tolist(), best.values[layer].tolist(), strict=True)
-        rank = -1 if following is None else int((p[layer] > p[layer, following]).sum())
-        rows.append(LensRow(
-            layer=layer, top=tuple(Alternative(id=i, text=language.tokenizer.token_text(i), p=value) for i, value in pairs),
-            p_next=0.0 if following is None else float(p[layer, following]), rank_next=rank, entropy=float(entropy[layer]),
-        ))  # fmt: skip
-    return tuple(rows)
+        return (yield from lens(job.ids, job.position, job.top, language, ctx))

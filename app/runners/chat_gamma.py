@@ -10,7 +10,8 @@ import statistics
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -62,11 +63,12 @@ def gamma_curve(job: GammaCurve, ctx: Ctx) -> Generator[Event, None, Result]:
     with ExitStack() as stack:
         language = stack.enter_context(ctx.zoo.use(job.model))
         check_finished(job, language)
-        drafter = open_drafter(job.drafter, language, job.model, ctx, stack)
+        make = partial(open_drafter, job.drafter, language, job.model, ctx, stack)
         ids = [*job.prompt_ids, *job.reply_ids]
         text, cache = yield from _read(ids, len(job.prompt_ids), language, ctx)
-        subject = Subject(language, text, cache, drafter, job.max_length)
+        subject = Subject(language, text, cache, make(), job.max_length)
         costs = yield from _costs(subject)
+        subject = replace(subject, drafter=make())  # that one has seen how the text ends
         yield Progress(done=0, note="counting right guesses")
         points, acceptance = _points(subject, costs, job.other_s)
         report = _report(job, points, acceptance, costs)
@@ -110,7 +112,7 @@ def _teacher(subject: Subject) -> Teacher:
         return replay.mtp_teacher(drafter.heads, drafter.unembed, text, most)
     if isinstance(drafter, EagleDrafter):
         return replay.eagle_teacher(drafter.layer, drafter.embed, drafter.unembed, text, most)
-    return replay.lookup_teacher(text, most)
+    return replay.looking_teacher(text.ids.tolist(), text.reply, most, drafter)
 
 
 def _tree_points(ranks: list[list[int]], costs: Costs, most: int, other_s: float) -> list[CurvePoint]:

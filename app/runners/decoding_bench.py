@@ -40,7 +40,8 @@ PROMPTS = paths.ASSETS / "samples" / "held-out-prompts.json"
 QUICK_PROMPTS, QUICK_TOKENS = 5, 48
 """One prompt of each kind."""
 LONGEST_PROMPT_FILE = 100_000
-REPORT_MS = 200
+REPORT_MS = 50
+"""A reply that is asked for meanwhile waits no longer than this."""
 SHOWN_POSITIONS = 4
 HOPELESS = ("early-exit",)
 """Not tried when only the fastest is wanted: two thirds of a pass a guess can never pay."""

@@ -69,13 +69,13 @@ def txt2img(job: Txt2Img, ctx: Ctx) -> Generator[Event, None, Result]:
     _check_kept(job)
     yield Progress(done=0, note="loading the models")
     with contextlib.ExitStack() as stack:
-        studio = _open_studio(plan, ctx, stack)
+        studio = open_studio(plan, ctx, stack)
         for picture in range(job.batch_count):
             yield from _make_picture(studio, picture)
     return Result(files=studio.files | _map_files(plan), facts=_facts(studio))
 
 
-def _open_studio(plan: Plan, ctx: Ctx, stack: contextlib.ExitStack) -> Studio:
+def open_studio(plan: Plan, ctx: Ctx, stack: contextlib.ExitStack) -> Studio:
     """Load the networks; the text tower is let go of as soon as the prompts are encoded."""
     job = plan.job
     with ctx.zoo.use(f"{job.model}/clip") as clip:
@@ -121,7 +121,7 @@ def _make_picture(studio: Studio, picture: int) -> Iterator[Event]:
     job, ctx = studio.job, studio.ctx
     seed = _seed(ctx, picture)
     studio.cfg_used = []
-    steps = _sampler(studio, seed)
+    steps = sampler_of(studio, seed)
     for i in range(job.steps):
         ctx.check()
         studio.denoiser.cfg_scale = _cfg_scale(job, ctx, i)
@@ -147,7 +147,8 @@ def _cfg_scale(job: Txt2Img, ctx: Ctx, i: int) -> float:
     return job.cfg_curve[i] if job.cfg_curve else ctx.job.cfg_scale
 
 
-def _sampler(studio: Studio, seed: int) -> Iterator[DenoiseStep]:
+def sampler_of(studio: Studio, seed: int) -> Iterator[DenoiseStep]:
+    """The steps of the picture with that seed."""
     job, device = studio.job, studio.ctx.device
     noise = NoiseSource(seed)
     channels = studio.vae.config.latent_channels

@@ -2,11 +2,13 @@
 
 The target's states are the drafter's input and teacher. They cost much, so each row is read once and kept on disk in fp16, as far as the
 room allowed goes; rows are read when their update comes, and every wait is told. Every fiftieth row or so is never trained on.
+A memory of n-grams has no states and no updates: it is counted at once, and measured on the same rows as the others.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,9 @@ from app.runners.training import fit_config, follow, save, work_folder
 from app.worker.context import Ctx
 from models import catalog
 from models.decoding import replay, training
+from models.decoding.lookup_first import LookupFirst
 from models.decoding.narrow import common_tokens, unembedding
+from models.decoding.ngram_memory import NgramDrafter, NgramMemory, orders_that_fit, remember
 from models.decoding.theory import Teacher, replay_rounds
 from models.drafters import Sizes, begin_like, fresh
 from models.fitting import Average, FitConfig, checkpoint_step, fit
@@ -43,7 +47,7 @@ Run = Generator[Event, None, Result]
 
 @dataclass(frozen=True)
 class Course:
-    """All that a training needs."""
+    """All that a training needs (a memory of n-grams: to be measured)."""
 
     kind: str
     target: Llama
@@ -64,7 +68,9 @@ def train_drafter(job: TrainDrafter, ctx: Ctx) -> Run:
 
 
 def _train(job: TrainDrafter, ctx: Ctx, key: str, language: LanguageModel, columns: dict[str, np.ndarray]) -> Run:
-    train, held_out = _split(columns, language, job.validation)
+    train, held_out = _split(columns, language, job)
+    if job.kind == "ngram":
+        return _count(job, ctx, key, language, train, held_out)
     course = _course(job, ctx, key, language, train)
     name = f"{job.model}-{job.kind}-" + "-".join(map(str, (job.vocabulary, job.heads, job.rank, job.layers)))
     config, average = fit_config(job, ctx, name), Average(course.net, job.ema)
@@ -76,20 +82,40 @@ def _train(job: TrainDrafter, ctx: Ctx, key: str, language: LanguageModel, colum
     size = sum(value.numel() for value in course.net.parameters())
     result.facts.update({"rows": len(train.tokens), "tokens": int(train.tokens.size), "parameters": size})
     if job.install:
-        save(key, average.state)
-        ctx.zoo.drop(key)
+        _install(key, average.state, ctx)
     return result
 
 
-def _split(columns: dict[str, np.ndarray], language: LanguageModel, share: float) -> tuple[training.Texts, training.Texts]:
-    """Rows to train on, and every n-th row held out: the same ones whatever the seed."""
+def _count(
+    job: TrainDrafter, ctx: Ctx, key: str, language: LanguageModel, train: training.Texts, held_out: training.Texts
+) -> Result:
+    """Count the rows in one go, measure, install."""
+    began, vocab = time.perf_counter(), language.model.config.vocab_size
+    memory = remember(train.tokens, train.counted, vocab, orders_that_fit(vocab), job.least, job.share)
+    facts = {"seconds": time.perf_counter() - began, "rows": len(train.tokens), "tokens": int(train.tokens.size)}
+    facts["entries"] = {str(order): size for order, size in memory.config.entries.items()}
+    facts.update(held_out_facts(Course(job.kind, language.model, memory, train, language.model.head), held_out, ctx))
+    if job.install:
+        _install(key, memory.state_dict(), ctx)
+    return Result(facts=facts)
+
+
+def _install(key: str, state: dict[str, Tensor], ctx: Ctx) -> None:
+    save(key, state)
+    ctx.zoo.drop(key)
+
+
+def _split(columns: dict[str, np.ndarray], language: LanguageModel, job: TrainDrafter) -> tuple[training.Texts, training.Texts]:
+    """Rows to train on, and every n-th row held out: the same ones whatever the seed, and however many are trained on."""
+    share = job.validation
     head = tuple(glue_of(language).head)
     if int(columns["tokens"].max()) >= language.model.config.vocab_size:
         raise UserError("The conversations hold tokens that the model does not know.", hint="Let the same model write them.")
     held = np.arange(len(columns["tokens"])) % max(2, round(1 / share)) == 1 if share else np.zeros(len(columns["tokens"]), bool)
     if held.all() or (share and not held.any()):
         raise UserError(f"{len(held)} rows are too few to train and to measure.", hint="Write more, or take a larger validation share.")
-    parts = [training.Texts(columns["tokens"][rows], columns["assistant"][rows], head) for rows in (~held, held)]
+    learnt = np.flatnonzero(~held)[: job.rows or None]
+    parts = [training.Texts(columns["tokens"][rows], columns["assistant"][rows], head) for rows in (learnt, np.flatnonzero(held))]
     return parts[0], parts[1]
 
 
@@ -251,6 +277,8 @@ def _first_answers(texts: training.Texts) -> Iterator[tuple[list[int], int]]:
 def _teacher(course: Course, ids: list[int], reply: int, ctx: Ctx) -> Teacher:
     net, target, unembed = course.net, course.target, course.unembed
     tokens = torch.tensor(ids, device=ctx.device)
+    if isinstance(net, NgramMemory):
+        return replay.looking_teacher(tokens.tolist(), reply, DEEPEST, LookupFirst(NgramDrafter(net)))
     text = replay.FinishedText(tokens, target(tokens[None])[0].float(), reply)
     if course.kind == "medusa":
         return replay.ranks_teacher(replay.medusa_ranks(net, unembed, text), DEEPEST)

@@ -7,6 +7,7 @@ included.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import weakref
@@ -30,22 +31,25 @@ from models.decoding.draft_model import DraftModel
 from models.decoding.drafting import Drafter, NoDrafter
 from models.decoding.eagle import EagleDrafter
 from models.decoding.early_exit import EarlyExit
+from models.decoding.lookup_first import LookupFirst
 from models.decoding.medusa import MedusaDrafter
 from models.decoding.mtp import MtpDrafter
 from models.decoding.narrow import unembedding
+from models.decoding.ngram_memory import NgramDrafter, NgramMemory
 from models.decoding.prompt_lookup import PromptLookup
 from models.decoding.speculative import Typical
 from models.drafters import packed
 from models.language.formats import PackedLinear
 from models.language.loading import LanguageModel
 
-TRAINED = ("draft", "medusa", "mtp", "eagle")
+TRAINED = ("ngram", "draft", "medusa", "mtp", "eagle")
 KINDS = ("none", "lookup", "early-exit", *TRAINED)
 EXIT_SHARE = 2 / 3
 """Early exit leaves after this share of the layers."""
 SENTENCES: dict[str, str] = {
     "none": "One token a pass: what all others are measured against.",
     "lookup": "Proposes what followed the same words earlier in the text; strong where text is copied.",
+    "ngram": "Prompt lookup, and where nothing was said before: what this model usually says next, counted in its own writing.",
     "early-exit": "The model's own first layers guess; slower here, since the model was not trained for it.",
     "draft": "A small model of the same vocabulary writes ahead.",
     "medusa": "Extra heads guess several places ahead, checked as a tree.",
@@ -95,6 +99,9 @@ def open_drafter(kind: str, language: LanguageModel, model: str, ctx: Ctx, stack
     if kind not in TRAINED:
         return _untrained(kind, language, ctx)
     net = stack.enter_context(ctx.zoo.use(key_of(model, kind)))
+    if kind == "ngram":
+        _check_memory(net, language)
+        return LookupFirst(NgramDrafter(net))
     _check_fit(kind, net, language)
     if isinstance(language.model.unembed, PackedLinear):
         packed(net)
@@ -120,6 +127,8 @@ def _check_fit(kind: str, net: nn.Module, language: LanguageModel) -> None:
     config, target = net.config, language.model.config
     inner = getattr(config, "block", config)
     highest = config.vocab_size if kind == "draft" else int(net.kept.max()) + 1
+    if kind != "draft" and int(net.kept.min()) < 0:
+        raise UserError(f"The {DRAFTER_TITLES[kind]} drafter names tokens that do not exist.", hint="Get its file again, or train it.")
     if highest > target.vocab_size:
         raise UserError(
             f"The {DRAFTER_TITLES[kind]} drafter was made for another vocabulary than that of {language.name}: "
@@ -133,21 +142,32 @@ def _check_fit(kind: str, net: nn.Module, language: LanguageModel) -> None:
         )
 
 
+def _check_memory(net: NgramMemory, language: LanguageModel) -> None:
+    """The same for a memory of n-grams, whose keys are made from the very token ids."""
+    ours, theirs = net.config.vocab_size, language.model.config.vocab_size
+    if ours != theirs:
+        raise UserError(
+            f"The n-grams were counted in a vocabulary of {ours:,} tokens, {language.name} has {theirs:,}.", hint="Choose another drafter."
+        )
+    if not net.is_sound():
+        raise UserError("The memory of n-grams names tokens that do not exist.", hint="Get its file again, or count it again.")
+
+
 # --- the output matrix of a drafter ---
 
-_unembeds: weakref.WeakKeyDictionary[nn.Module, dict[int, Callable[[Tensor], Tensor]]] = weakref.WeakKeyDictionary()
+_unembeds: weakref.WeakKeyDictionary[nn.Module, dict[bytes, Callable[[Tensor], Tensor]]] = weakref.WeakKeyDictionary()
 
 
 def unembed(language: LanguageModel, kept: Tensor) -> Callable[[Tensor], Tensor]:
     """From states to logits over the `kept` tokens, with the model's own matrix in the model's own number format."""
     model = language.model
-    if len(kept) == model.config.vocab_size:
+    if torch.equal(kept.cpu(), torch.arange(model.config.vocab_size, dtype=kept.dtype)):
         return model.head
-    ready = _unembeds.setdefault(model, {})
-    if len(kept) not in ready:
+    ready, which = _unembeds.setdefault(model, {}), hashlib.sha256(kept.cpu().numpy().tobytes()).digest()
+    if which not in ready:
         rows = unembedding(model.tokens.weight, kept)
-        ready[len(kept)] = PackedLinear(rows.weight) if isinstance(model.unembed, PackedLinear) else rows
-    return ready[len(kept)]
+        ready[which] = PackedLinear(rows.weight) if isinstance(model.unembed, PackedLinear) else rows
+    return ready[which]
 
 
 # --- draft lengths ---

@@ -113,6 +113,11 @@ def _with_weights(control: ControlPlan, model: str) -> ControlPlan:
     return control
 
 
+def text_notes(text: str, name: str, kind: Family) -> list[str]:
+    """Sentences about what of a text the model does not read or know."""
+    return [*_too_long(text, name, kind), *_unknown(tuple(kind.unknown_words(text)))]
+
+
 def _too_long(text: str, name: str, kind: Family) -> list[str]:
     """A note naming the words that do not fit the text tower."""
     found = kind.split_words(text)

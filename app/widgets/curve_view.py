@@ -66,6 +66,7 @@ class CurveView(QWidget):
         self._regions: list[tuple[float, float, str, int]] = []
         self._region_items: list[Window] = []
         self._log = (False, False)
+        self._legend_wanted = True
         self._words = (_with_unit(x_label, x_unit), _with_unit(y_label, y_unit))
         self._plot = pg.PlotWidget()
         self._plot.setMenuEnabled(False)
@@ -118,7 +119,7 @@ class CurveView(QWidget):
             item.scatter.setCacheMode(_CACHED)
         self._items[key].setData(*_finite(curve.x, curve.y))
         self._style_curve(key)
-        self._legend.setVisible(len(self._items) > 1)
+        self._legend.setVisible(self._legend_wanted and len(self._items) > 1)
 
     def append(self, key: str, x: float, y: float, max_points: int = MOST_POINTS) -> None:
         """Add a point to a curve; beyond ``max_points`` the older half keeps every second point."""
@@ -138,7 +139,7 @@ class CurveView(QWidget):
         if item is not None:
             self._plot.removeItem(item)
             del self._curves[key], self._looks[key]
-        self._legend.setVisible(len(self._items) > 1)
+        self._legend.setVisible(self._legend_wanted and len(self._items) > 1)
 
     def clear(self) -> None:
         """Take all curves, windows and the cursor away."""
@@ -146,6 +147,15 @@ class CurveView(QWidget):
             self.remove(key)
         self.set_regions([])
         self.set_cursor(None)
+
+    def set_legend_shown(self, shown: bool) -> None:
+        """Whether a legend stands over the curves when there are several; a `ColourKey` can stand beside the plot instead."""
+        self._legend_wanted = shown
+        self._legend.setVisible(shown and len(self._items) > 1)
+
+    def link_x(self, other: CurveView) -> None:
+        """Show the same part of the x axis as another plot."""
+        self._plot.setXLink(other._plot)
 
     def curves(self) -> dict[str, Curve]:
         """What is drawn, by key."""
@@ -210,6 +220,7 @@ class CurveView(QWidget):
             axis.setTextPen(pg.mkPen(tokens.muted))
             axis.setStyle(tickFont=theme.font(theme.LEAST), tickLength=-4, maxTickLevel=0)
             axis.setLabel(words, color=tokens.muted, **{"font-size": f"{theme.SMALL}px"})
+            axis.setSIPrefixEnableRanges(())  # pyqtgraph goes on scaling small numbers by 1000 if it is only told to stop
             axis.enableAutoSIPrefix(False)
         self._plot.showGrid(x=True, y=True, alpha=0.12)
         self._cursor.setPen(pg.mkPen(tokens.accent, width=2))

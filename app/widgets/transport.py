@@ -87,6 +87,10 @@ class Transport(QWidget):
         """One of "first", "previous", "play", "next", "last", "stop"."""
         return self._buttons[name]
 
+    def set_noun(self, noun: str) -> None:
+        """What is counted; the next position is told in these words."""
+        self._noun = noun
+
     def set_state(self, state: str) -> None:
         """"idle", "running" or "paused": decides what the middle button shows and which buttons can be pressed."""
         if state not in STATES:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.attention.signature import AttentionError
-from models.attention.softmax import QUERIES_AT_ONCE, some_rows
+from models.attention.softmax import QUERIES_AT_ONCE, seen_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,50 +47,63 @@ class HeadScores:
 
     entropy: Tensor  # nats, mean over rows of -sum w log w
     evenness: Tensor  # entropy / log(visible keys), mean over rows with at least two: 1 = spread evenly, 0 = on one key
-    distance: Tensor  # mean over rows of sum w |i - j|, in tokens
-    sink: Tensor  # mean weight on the first token, over rows that could look elsewhere
-    previous: Tensor  # mean weight on the token just before, over rows that have one
-    itself: Tensor  # mean weight on the own token
+    sink: Tensor  # mean weight on the first key, over rows that could look elsewhere; in a text's own map without the first row
+    distance: Tensor | None  # mean over rows of sum w |i - j|, in tokens; None, as the next two, for maps between two things
+    previous: Tensor | None  # mean weight on the token just before, over rows that have one
+    itself: Tensor | None  # mean weight on the own token
     induction: Tensor | None  # mean weight on tokens that came after earlier copies of the current one; None without ids
     duplicate: Tensor | None  # mean weight on the earlier copies themselves
 
 
-class _Sums:
-    """Sums over rows of what `HeadScores` averages, so that maps need not be held whole."""
+class RowSums:
+    """Sums over rows of what `HeadScores` averages, so that maps need not be held whole: `take` piece by piece, then `scores`."""
 
-    def __init__(self, ids: Tensor | None) -> None:
-        self.ids, self.totals, self.counts = ids, {}, {}
+    def __init__(self, ids: Tensor | None = None, *, causal: bool = True, own: bool = True) -> None:
+        """`ids` (B, T) are the text's tokens; `own`: the map of something onto itself."""
+        self.ids, self.causal, self.own = ids, causal, own
+        self.totals: dict[str, Tensor] = {}
+        self.counts: dict[str, Tensor] = {}
 
-    def add(self, name: str, values: Tensor, rows: Tensor) -> None:
-        """values (B, H, rows) where `rows` (rows,) or (B, 1, rows) is True."""
-        rows = rows.expand(values.shape[0], 1, values.shape[2])
-        self.totals[name] = self.totals.get(name, 0) + torch.where(rows, values, 0).sum(-1)
-        self.counts[name] = self.counts.get(name, 0) + rows.sum(-1)
-
-    def take(self, weights: Tensor, start: int, causal: bool) -> None:
-        """Rows `start` onwards of the map: weights (B, H, rows, S)."""
+    def take(self, weights: Tensor, start: int) -> None:
+        """Rows `start` onwards of the map: weights (B, H, rows, S). Keys behind the last that is seen may be missing."""
         n, S, device = weights.shape[2], weights.shape[3], weights.device
-        i, j = torch.arange(start, start + n, device=device), torch.arange(S, device=device)
-        seen = i + 1 if causal else torch.full_like(i, S)                   # keys of each row
+        i = torch.arange(start, start + n, device=device)
+        seen = i + 1 if self.causal else torch.full_like(i, S)              # keys of each row
         entropy, every = torch.special.entr(weights).sum(-1), seen > 0
-        self.add("entropy", entropy, every)
-        self.add("evenness", entropy / seen.clamp(min=2).log(), seen > 1)
-        far = i - weights @ j.to(weights) if causal else (weights * (i[:, None] - j).abs()).sum(-1)
-        self.add("distance", far, every)
-        self.add("sink", weights[..., 0], (seen > 1) & (i > 0))
-        self.add("previous", _on(weights, i - 1), i > 0)
-        self.add("itself", _on(weights, i), every)
+        self._add("entropy", entropy, every)
+        self._add("evenness", entropy / seen.clamp(min=2).log(), seen > 1)
+        self._add("sink", weights[..., 0], (seen > 1) & (i > 0) if self.own else seen > 1)
+        if self.own:
+            j = torch.arange(S, device=device)
+            far = i - weights @ j.to(weights) if self.causal else (weights * (i[:, None] - j).abs()).sum(-1)
+            self._add("distance", far, every)
+            self._add("previous", _on(weights, i - 1), i > 0)
+            self._add("itself", _on(weights, i), every)
         if self.ids is not None:
-            same = (self.ids[:, i, None] == self.ids[:, None]) & (j < i[:, None])  # (B, rows, S)
+            same = (self.ids[:, i, None] == self.ids[:, None, :S]) & (torch.arange(S, device=device) < i[:, None])  # (B, rows, S)
             after = torch.zeros_like(same)
             after[..., 1:] = same[..., :-1]                                 # the token behind a copy, itself allowed
-            for name, where in (("induction", after), ("duplicate", same)):
-                self.add(name, (weights * where[:, None]).sum(-1), where.any(-1)[:, None])
+            self._add_where("induction", weights, after)
+            self._add_where("duplicate", weights, same)
 
-    def scores(self) -> HeadScores:
-        """Means; 0 where no row counts."""
-        means = {name: total / self.counts[name].clamp(min=1) for name, total in self.totals.items()}
-        return HeadScores(**{"induction": None, "duplicate": None, **means})
+    def _add(self, name: str, values: Tensor, rows: Tensor) -> None:
+        """values (B, H, rows) where `rows` (rows,) is True."""
+        self._count(name, (values * rows).sum(-1), rows.sum())
+
+    def _add_where(self, name: str, weights: Tensor, where: Tensor) -> None:
+        """The weights (B, H, rows, S) at the few places where `where` (B, rows, S) is True."""
+        batch, row, key = where.nonzero(as_tuple=True)
+        found = weights[batch, :, row, key]                                 # (places, H)
+        self._count(name, weights.new_zeros(weights.shape[:2]).index_add_(0, batch, found), where.any(-1).sum(-1)[:, None])
+
+    def _count(self, name: str, total: Tensor, rows: Tensor) -> None:
+        self.totals[name] = self.totals.get(name, 0) + total                # (B, H)
+        self.counts[name] = self.counts.get(name, 0) + rows                 # () or (B, 1)
+
+    def scores(self, none: float = 0.0) -> HeadScores:
+        """Means; `none` where no row counts."""
+        means = {name: (total / self.counts[name]).nan_to_num(none) for name, total in self.totals.items()}
+        return HeadScores(**{**dict.fromkeys(("distance", "previous", "itself", "induction", "duplicate")), **means})
 
 
 def _on(weights: Tensor, keys: Tensor) -> Tensor:
@@ -102,8 +115,8 @@ def head_scores(weights: Tensor, ids: Tensor | None = None, *, causal: bool = Tr
     """Scores of a square map (B, H, T, T); `ids` (B, T) are the text's tokens, for induction and duplicates."""
     if weights.shape[2] != weights.shape[3]:
         raise AttentionError(f"Head scores need a map of a text onto itself, not {weights.shape[2]} x {weights.shape[3]}.")
-    sums = _Sums(ids)
-    sums.take(weights, 0, causal)
+    sums = RowSums(ids, causal=causal)
+    sums.take(weights, 0)
     return sums.scores()
 
 
@@ -111,9 +124,9 @@ def head_scores_from(
     q: Tensor, k: Tensor, ids: Tensor | None = None, *, causal: bool = True, scale: float | None = None
 ) -> HeadScores:
     """The same from q, k (B, H, T, d), a few rows of the map at a time, for texts whose map should not be held."""
-    sums = _Sums(ids)
+    sums = RowSums(ids, causal=causal)
     for start in range(0, q.shape[2], QUERIES_AT_ONCE):
-        sums.take(some_rows(q, k, start, QUERIES_AT_ONCE, causal=causal, scale=scale), start, causal)
+        sums.take(seen_rows(q, k, start, QUERIES_AT_ONCE, causal=causal, scale=scale), start)
     return sums.scores()
 
 
@@ -125,12 +138,16 @@ def rollout(layers: Sequence[Tensor], residual: float = 0.5) -> list[Tensor]:
     """
     flow, states = None, []
     for weights in layers:
-        mean = weights.mean(dim=1)                                          # (B, T, T)
-        eye = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
-        step = (1 - residual) * mean + residual * eye
-        flow = step if flow is None else step @ flow
+        flow = rollout_step(flow, weights.mean(dim=1), residual)
         states.append(flow)
     return states
+
+
+def rollout_step(flow: Tensor | None, mean: Tensor, residual: float = 0.5) -> Tensor:
+    """One more layer: ((1 - r) A + r I) flow; flow (..., T, T) or None before the first layer, A the mean of its heads' maps."""
+    eye = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
+    step = (1 - residual) * mean + residual * eye                           # (..., T, T)
+    return step if flow is None else step @ flow
 
 
 def spectrum(weights: Tensor) -> Tensor:

@@ -126,6 +126,27 @@ def some_rows(q: Tensor, k: Tensor, start: int, count: int, *, causal: bool = Tr
     return masked_softmax(scores, scores != NEGATIVE_INFINITY)
 
 
+def seen_rows(q: Tensor, k: Tensor, start: int, count: int, *, causal: bool = True, scale: float | None = None) -> Tensor:
+    """`some_rows` without the keys that none of these rows may see, (B, H, count or what is left, keys)."""
+    T, S = q.shape[2], k.shape[2]
+    end = min(start + count, T)
+    if not causal or T != S:
+        return some_rows(q, k, start, count, causal=causal, scale=scale)
+    return some_rows(q[:, :, start:end], k[:, :, :end], 0, end - start, causal=True, scale=scale)
+
+
+def averaging(n: int, size: int, like: Tensor) -> Tensor:
+    """A matrix (size, n) that shrinks n places to `size` means, block c over the places from floor(c n / size) on.
+
+    Blocks part the places among them, or are single places, some of them several times, where there are fewer than `size`.
+    With it the picture of a map is R A C^T, which needs only a few rows of A at a time.
+    """
+    edges = torch.arange(size + 1, device=like.device) * n // size         # (size + 1,)
+    place = torch.arange(n, device=like.device)
+    inside = (place >= edges[:-1, None]) & (place < torch.maximum(edges[1:], edges[:-1] + 1)[:, None])  # (size, n)
+    return inside.to(like) / inside.sum(-1, keepdim=True)
+
+
 def pooled(q: Tensor, k: Tensor, size: int, *, causal: bool = True, scale: float | None = None) -> Tensor:
     """The map shrunk to at most size x size cells (B, H, T', S'): a cell shows the largest weight in it.
 

@@ -65,8 +65,7 @@ class EagleDrafter:
 
     def __init__(self, layer: EagleLayer, embed: Embed, unembed: Unembed, max_len: int, device: torch.device | str = "cpu") -> None:
         self.layer, self.embed, self.unembed, self.device = layer, embed, unembed, device
-        whole = int(layer.kept[-1]) + 1 == len(layer.kept)  # rising ids without a gap: no list needed
-        self.kept = None if whole else layer.kept.long()
+        self.kept = layer.kept.long()
         self.cache = layer.new_cache(max_len)
         self.first = 0  # place in the text of the cache's first entry; later than 0 if drafting began in the middle
         self.states: list[Tensor] = []  # (n, dim) each: states observed and not yet read, the places following the cache's

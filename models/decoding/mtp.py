@@ -79,8 +79,7 @@ class MtpDrafter:
     def __init__(self, heads: MtpHeads, unembed: Unembed, max_len: int) -> None:
         self.heads, self.unembed = heads, unembed
         self.guessing = [index for index, offset in enumerate(heads.config.offsets) if offset > 1]
-        whole = int(heads.kept[-1]) + 1 == len(heads.kept)
-        self.kept = None if whole else heads.kept.long()
+        self.kept = heads.kept.long()
         self.cache = heads.new_cache(max_len)
         self.first = 0  # place of the cache's first entry
         self.waiting: list[Tensor] = []  # (n, dim) each: states not yet read

@@ -2,7 +2,8 @@
 
 The trained sibling of prompt lookup (the idea of REST, arXiv 2311.08252, in a table instead of a datastore): turns of phrase that the
 model uses in every second reply need not stand in this text to be guessed. Learning is counting, guessing is one search in a sorted list,
-and the share of the continuation is the drafter's belief. Longer n-grams go first. Read next: `models/decoding/lookup_first.py`.
+and the share of the continuation is the drafter's belief. Longer n-grams go first. By itself it gains little (the text it is asked for
+is what the table already knew); behind prompt lookup it fills the places where nothing was said before (`models/decoding/lookup_first.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 
 from models.decoding.drafting import Context, Draft
 
+ORDERS = (2, 3, 4)
+MOST_KEYS = 2**63
+"""Keys are kept as 64-bit numbers with a sign."""
+
 
 @dataclass(frozen=True)
 class NgramConfig:
@@ -25,12 +30,36 @@ class NgramConfig:
     entries: Mapping[int, int]
 
     def __post_init__(self) -> None:
-        if not self.entries or min(self.entries) < 1 or self.vocab_size ** max(self.entries) >= 2**63:
+        fits = self.entries and 1 <= min(self.entries) and max(self.entries) < 64 and self.vocab_size ** max(self.entries) < MOST_KEYS
+        if not fits:
             raise ValueError(f"n-grams of {sorted(self.entries)} tokens out of {self.vocab_size} cannot be kept")
 
 
+@dataclass(frozen=True)
+class NgramTable:
+    """The n-grams of one order, as numbers in base `vocab_size`, rising, each with its commonest continuation and how common that is."""
+
+    order: int
+    vocab_size: int
+    keys: np.ndarray
+    following: np.ndarray
+    share: np.ndarray
+
+    def find(self, ids: Sequence[int]) -> tuple[int, float] | None:
+        """The token that most often follows the end of a text, and in which share of cases; None if that is not known."""
+        if len(ids) < self.order:
+            return None
+        key = 0
+        for token in ids[len(ids) - self.order :]:
+            key = key * self.vocab_size + token
+        place = int(np.searchsorted(self.keys, key))
+        if place < len(self.keys) and self.keys[place] == key:
+            return int(self.following[place]), float(self.share[place])
+        return None
+
+
 class NgramMemory(nn.Module):
-    """Sorted tables; nothing is trained by gradients."""
+    """Tables by order; nothing is trained by gradients."""
 
     def __init__(self, config: NgramConfig) -> None:
         super().__init__()
@@ -40,18 +69,25 @@ class NgramMemory(nn.Module):
             self.register_buffer(f"following_{order}", torch.zeros(size, dtype=torch.int32))
             self.register_buffer(f"share_{order}", torch.zeros(size))
 
-    def find(self, ids: Sequence[int]) -> tuple[int, float] | None:
-        """The token that most often follows the end of a text, and in which share of cases; None if nothing is known."""
-        for order in sorted(self.config.entries, reverse=True):
-            if len(ids) < order:
-                continue
-            key, keys = 0, getattr(self, f"keys_{order}")
-            for token in ids[len(ids) - order :]:
-                key = key * self.config.vocab_size + token
-            place = int(torch.searchsorted(keys, key))
-            if place < len(keys) and int(keys[place]) == key:
-                return int(getattr(self, f"following_{order}")[place]), float(getattr(self, f"share_{order}")[place])
-        return None
+    def tables(self) -> tuple[NgramTable, ...]:
+        """Ready to be searched on the CPU, the longest n-grams first."""
+
+        def column(name: str, order: int) -> np.ndarray:
+            return getattr(self, f"{name}_{order}").cpu().numpy()
+
+        return tuple(
+            NgramTable(order, self.config.vocab_size, column("keys", order), column("following", order), column("share", order))
+            for order in sorted(self.config.entries, reverse=True)
+        )
+
+    def is_sound(self) -> bool:
+        """Whether every value is one that counting can give: a damaged file must not name tokens that do not exist."""
+        return all(
+            table.keys.dtype.kind == table.following.dtype.kind == "i"
+            and bool(((table.following >= 0) & (table.following < self.config.vocab_size)).all())
+            and bool(((table.share >= 0) & (table.share <= 1)).all())
+            for table in self.tables()
+        )
 
 
 class NgramDrafter:
@@ -60,27 +96,35 @@ class NgramDrafter:
     name = "ngram"
 
     def __init__(self, memory: NgramMemory) -> None:
-        self.memory = memory
+        self.tables, self.longest = memory.tables(), max(memory.config.entries)
+
+    def find(self, ids: Sequence[int]) -> tuple[int, float] | None:
+        """The commonest continuation of a text and its share, by the longest n-gram that is known; None if none is."""
+        return next((found for table in self.tables if (found := table.find(ids)) is not None), None)
 
     def observe(self, start: int, ids: Sequence[int], hidden: Tensor) -> None:
         pass
 
     def propose(self, context: Context) -> Draft:
-        longest = max(self.memory.config.entries)
-        end, tokens, beliefs, reach = context.ids[-longest:], [], [], 1.0
-        while len(tokens) < context.budget.depth and (found := self.memory.find(end)) is not None:
+        end, tokens, beliefs, reach = context.ids[-self.longest :], [], [], 1.0
+        while len(tokens) < context.budget.depth and (found := self.find(end)) is not None:
             token, belief = found
             reach *= context.budget.trust(belief)
             if not context.budget.wants(len(tokens) + 1, reach):
                 break
             tokens.append(token)
             beliefs.append(belief)
-            end = [*end, token][-longest:]
+            end = [*end, token][-self.longest :]
         return Draft(tokens=tuple(tokens), parents=tuple(range(-1, len(tokens) - 1)), beliefs=tuple(beliefs), computed=len(tokens))
 
 
+def orders_that_fit(vocab_size: int) -> tuple[int, ...]:
+    """The orders worth counting (`ORDERS`) whose keys fit: longer n-grams of a large vocabulary do not."""
+    return tuple(order for order in ORDERS if vocab_size**order < MOST_KEYS)
+
+
 def remember(
-    tokens: np.ndarray, counted: np.ndarray, vocab_size: int, orders: Sequence[int] = (2, 3, 4), least: int = 3, share: float = 0.0
+    tokens: np.ndarray, counted: np.ndarray, vocab_size: int, orders: Sequence[int] = ORDERS, least: int = 3, share: float = 0.0
 ) -> NgramMemory:
     """Count texts: tokens (N, T), counted (N, T) bool where the target wrote the token that follows.
 

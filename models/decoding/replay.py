@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from models.decoding.draft_length import FixedBudget
-from models.decoding.drafting import Context, LanguageNet
+from models.decoding.drafting import Context, Drafter, LanguageNet
 from models.decoding.eagle import EagleLayer, Embed
 from models.decoding.early_exit import LayeredNet
 from models.decoding.medusa import MAX_WIDTH, MedusaHeads, Unembed
 from models.decoding.mtp import MtpHeads
-from models.decoding.prompt_lookup import PromptLookup
 from models.decoding.sampling import SamplingConfig, penalised
 from models.decoding.theory import Teacher
 from models.decoding.training import unroll
@@ -90,11 +89,11 @@ def early_exit_teacher(net: LayeredNet, n_layers: int, text: FinishedText, most:
     return from_next((net.head(states).argmax(-1) == text.ids[text.reply :]).tolist(), most)
 
 
-def lookup_teacher(text: FinishedText, most: int, lookup: PromptLookup | None = None) -> Teacher:
-    """Prompt lookup; it is so cheap that it simply runs at every place."""
-    ids, lookup, hits, offered = text.ids.tolist(), lookup or PromptLookup(), [], []
-    for place in range(text.reply, len(ids)):
-        draft = lookup.propose(Context(ids[:place], None, None, SamplingConfig(), None, FixedBudget(most)))
+def looking_teacher(ids: list[int], reply: int, most: int, drafter: Drafter) -> Teacher:
+    """A drafter that only looks at the text (prompt lookup, a memory of n-grams): so cheap that it simply runs at every place."""
+    hits, offered = [], []
+    for place in range(reply, len(ids)):
+        draft = drafter.propose(Context(ids[:place], None, None, SamplingConfig(), None, FixedBudget(most)))
         hits.append([token == true for token, true in zip(draft.tokens, ids[place:])])
         offered.append(len(draft))
     return from_hits(hits, offered)

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate, silu
 from models.nn.attention import Attention
 from models.nn.embed import sinusoidal
 from models.nn.mlp import Geglu
+from models.nn.probe import Note, Probe
 
 RES_EPS = 1e-5          # group norms of ResBlocks and of the output
 TRANSFORMER_EPS = 1e-6  # group norm at the entrance of a transformer
@@ -49,6 +50,14 @@ class UNetConfig:
     @property
     def time_dim(self) -> int:
         return 4 * self.block_out_channels[0]
+
+    @property
+    def transformers(self) -> tuple[tuple[str, int], ...]:
+        """Where each transformer stands, in the order in which they run: ("down", "middle" or "up", level)."""
+        levels = [level for level, attention in enumerate(self.attention) if attention]
+        down = [("down", level) for level in levels for _ in range(self.layers_per_block)]
+        up = [("up", level) for level in reversed(levels) for _ in range(self.layers_per_block + 1)]
+        return (*down, ("middle", len(self.attention) - 1), *up)
 
     @property
     def skip_channels(self) -> tuple[int, ...]:
@@ -125,9 +134,9 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.mlp = Geglu(channels, 4 * channels)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        x = x + self.self_attention(self.norm1(x))                          # (B, HW, C)
-        x = x + self.cross_attention(self.norm2(x), context)                # (B, HW, C)
+    def forward(self, x: Tensor, context: Tensor, note: Note | None = None) -> Tensor:
+        x = x + self.self_attention(self.norm1(x), note=note)               # (B, HW, C)
+        x = x + self.cross_attention(self.norm2(x), context, note=note)     # (B, HW, C)
         return x + self.mlp(self.norm3(x))                                  # (B, HW, C)
 
 
@@ -141,9 +150,9 @@ class Transformer(nn.Module):
         self.block = TransformerBlock(channels, config)
         self.proj_out = zeroed(nn.Linear(channels, channels))
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, note: Note | None = None) -> Tensor:
         tokens = rearrange(self.norm(x), "b c h w -> b (h w) c")            # (B, HW, C)
-        tokens = self.block(self.proj_in(tokens), context)                  # (B, HW, C)
+        tokens = self.block(self.proj_in(tokens), context, note)            # (B, HW, C)
         return x + rearrange(self.proj_out(tokens), "b (h w) c -> b c h w", h=x.shape[2])   # (B, C, H, W)
 
 
@@ -155,9 +164,9 @@ class Stage(nn.Module):
         self.res = ResBlock(in_channels, out_channels, config)
         self.transformer = Transformer(out_channels, config) if attention else None
 
-    def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, context: Tensor, note: Note | None = None) -> Tensor:
         x = self.res(x, time)                                               # (B, out, H, W)
-        return x if self.transformer is None else self.transformer(x, context)
+        return x if self.transformer is None else self.transformer(x, context, note)
 
 
 class Downsample(nn.Module):
@@ -193,10 +202,10 @@ class DownLevel(nn.Module):
         )
         self.down = None if last else Downsample(out_channels)
 
-    def forward(self, x: Tensor, time: Tensor, context: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, time: Tensor, context: Tensor, note: Note | None = None) -> list[Tensor]:
         outputs = []
         for stage in self.stages:
-            x = stage(x, time, context)                                     # (B, C, H, W)
+            x = stage(x, time, context, note)                               # (B, C, H, W)
             outputs.append(x)
         if self.down is not None:
             outputs.append(self.down(x))                                    # (B, C, H/2, W/2)
@@ -212,10 +221,10 @@ class UpLevel(nn.Module):
         self.stages = nn.ModuleList(Stage(width, out_channels, config, attention) for width in in_channels)
         self.up = None if last else Upsample(out_channels)
 
-    def forward(self, x: Tensor, skips: list[Tensor], time: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skips: list[Tensor], time: Tensor, context: Tensor, note: Note | None = None) -> Tensor:
         """Takes its skips off the end of `skips`; the next one left there gives the size to grow to."""
         for stage in self.stages:
-            x = stage(torch.cat([x, skips.pop()], dim=1), time, context)    # (B, C, H, W)
+            x = stage(torch.cat([x, skips.pop()], dim=1), time, context, note)  # (B, C, H, W)
         return x if self.up is None else self.up(x, like=skips[-1])         # (B, C, H', W')
 
 
@@ -228,8 +237,8 @@ class Middle(nn.Module):
         self.transformer = Transformer(channels, config)
         self.res2 = ResBlock(channels, channels, config)
 
-    def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
-        x = self.transformer(self.res1(x, time), context)                   # (B, C, h, w)
+    def forward(self, x: Tensor, time: Tensor, context: Tensor, note: Note | None = None) -> Tensor:
+        x = self.transformer(self.res1(x, time), context, note)             # (B, C, h, w)
         return self.res2(x, time)                                           # (B, C, h, w)
 
 
@@ -245,12 +254,14 @@ class Encoder(nn.Module):
             for i, width in enumerate(widths)
         )
 
-    def forward(self, x: Tensor, time: Tensor, context: Tensor, hint: Tensor | None = None) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, time: Tensor, context: Tensor, hint: Tensor | None = None, note: Note | None = None
+    ) -> list[Tensor]:
         """All skips, shallow to deep; the last one goes on to the middle."""
         h = self.conv_in(x)                                                 # (B, C0, H, W)
         skips = [h if hint is None else h + hint]
         for level in self.levels:
-            skips += level(skips[-1], time, context)                        # (B, Ci, H/2^i, W/2^i)
+            skips += level(skips[-1], time, context, note)                  # (B, Ci, H/2^i, W/2^i)
         return skips
 
 
@@ -271,10 +282,10 @@ class Decoder(nn.Module):
         self.norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=RES_EPS)
         self.conv_out = zeroed(nn.Conv2d(widths[0], config.out_channels, 3, padding=1))
 
-    def forward(self, x: Tensor, skips: list[Tensor], time: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skips: list[Tensor], time: Tensor, context: Tensor, note: Note | None = None) -> Tensor:
         skips = list(skips)
         for level in self.levels:
-            x = level(x, skips, time, context)                              # (B, Ci, H/2^i, W/2^i)
+            x = level(x, skips, time, context, note)                        # (B, Ci, H/2^i, W/2^i)
         return self.conv_out(silu(self.norm_out(x)))                        # (B, out, H, W)
 
 
@@ -296,19 +307,22 @@ class UNet(nn.Module):
         context: Tensor,
         down_residuals: list[Tensor] | None = None,
         mid_residual: Tensor | None = None,
+        probe: Probe | None = None,
     ) -> Tensor:
         """Predict the noise (B, 4, H, W) in latents x (B, 4, H, W), any H and W, at time t, given words.
 
         t is (B,) or a single number, 0 ... 999, whole or not; context is (B, T, cross_attention_dim). Residuals
-        are added to the skips and to the middle's output *before* the decoder reads them.
+        are added to the skips and to the middle's output *before* the decoder reads them. `probe` numbers the
+        transformers as `UNetConfig.transformers` does.
         """
+        note = None if probe is None else probe.in_turn()
         time = self.time(t.expand(len(x)))                                  # (B, 4 C0)
-        skips = self.encoder(x, time, context)                              # shallow to deep
-        h = self.middle(skips[-1], time, context)                           # (B, Cn, h, w)
+        skips = self.encoder(x, time, context, note=note)                   # shallow to deep
+        h = self.middle(skips[-1], time, context, note)                     # (B, Cn, h, w)
         if down_residuals is not None:
             if len(down_residuals) != len(skips):
                 raise ValueError(f"{len(down_residuals)} residuals for {len(skips)} skips of the UNet")
             skips = [skip + residual for skip, residual in zip(skips, down_residuals)]
         if mid_residual is not None:
             h = h + mid_residual                                            # (B, Cn, h, w)
-        return self.decoder(h, skips, time, context)                        # (B, 4, H, W)
+        return self.decoder(h, skips, time, context, note)                  # (B, 4, H, W)

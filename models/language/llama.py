@@ -10,9 +10,8 @@ masks and probes are arguments, so one net serves many texts. Read next: `format
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice, repeat
 
 import torch
@@ -21,7 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 
 from models.nn.kvcache import KVCache
 from models.nn.norm import RmsNorm
-from models.nn.probe import Probe
+from models.nn.probe import Note, Probe
 from models.nn.rope import RopeScaling, RotationTable, rotate
 
 LARGEST = 2**24
@@ -78,7 +77,8 @@ LLAMA_CONFIGS = {
 
 Slot = tuple[Tensor, Tensor, Tensor]
 """A layer's place in the cache: where to write keys and values, all keys, all values."""
-Note = Callable[[str, Tensor], None]
+Gains = Mapping[int, Tensor]
+"""{layer: a factor for the output of each head (H,)}, before the output projection; layers without an entry stay as they are."""
 
 
 class Block(nn.Module):
@@ -95,9 +95,15 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(c.dim, 2 * c.ffn_dim, bias=False)
         self.down = nn.Linear(c.ffn_dim, c.dim, bias=False)
 
-    def forward(self, x: Tensor, turn: Tensor, mask: Tensor | None, causal: bool, slot: Slot | None, note: Note | None) -> Tensor:
-        """x (B, T, dim); `turn` rotates positions; `slot` is the layer's place in the cache; `note` takes inner states."""
-        x = x + self.out(self.attend(self.qkv(self.attention_norm(x)), turn, mask, causal, slot, note))
+    def forward(
+        self, x: Tensor, turn: Tensor, mask: Tensor | None, causal: bool, slot: Slot | None, note: Note | None, gain: Tensor | None = None
+    ) -> Tensor:
+        """x (B, T, dim); `turn` rotates positions; `slot` is the layer's place in the cache; `note` takes inner states.
+
+        `gain` (H,) multiplies the output of each head: 0 removes it.
+        """
+        heads = self.attend(self.qkv(self.attention_norm(x)), turn, mask, causal, slot, note)  # (B, T, H D)
+        x = x + self.out(heads if gain is None else scaled_heads(heads, gain))
         gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)          # 2 x (B, T, ffn_dim)
         return x + self.down(silu(gate) * up)                               # (B, T, dim)
 
@@ -113,6 +119,7 @@ class Block(nn.Module):
         if note is not None:
             note("q", q.transpose(1, 2))
             note("k", kv[:, :H_kv].transpose(1, 2))
+            note("v", kv[:, H_kv:].transpose(1, 2))
         if slot is None:
             k, v = kv[:, :H_kv], kv[:, H_kv:]                               # (B, H_kv, T, D)
         else:
@@ -124,6 +131,11 @@ class Block(nn.Module):
             folded = q.reshape(B, H_kv, H // H_kv * T, self.head_dim)       # (B, H_kv, G T, D)
             h = scaled_dot_product_attention(folded, k, v, mask).view(B, H, T, self.head_dim)
         return h.transpose(1, 2).reshape(B, T, -1)                          # (B, T, H D)
+
+
+def scaled_heads(heads: Tensor, gain: Tensor) -> Tensor:
+    """Outputs of heads side by side (B, T, H D), each times its factor of `gain` (H,)."""
+    return (heads.unflatten(-1, (len(gain), -1)) * gain[:, None]).flatten(-2)  # (B, T, H D)
 
 
 class Llama(nn.Module):
@@ -156,12 +168,13 @@ class Llama(nn.Module):
         mask: Tensor | None = None,
         n_layers: int | None = None,
         probe: Probe | None = None,
+        gains: Gains | None = None,
     ) -> Tensor:
         """Hidden states (B, T, dim) of tokens (B, T) that follow those in `cache`, after the final norm.
 
         `positions` (T,) or (B, T) count on from the cache by default. `mask` (T, S) or (B, T, S) is True where a token
         may look, S counts the cache and the new tokens; by default each sees all before it. `n_layers` leaves the
-        layers above away (early exit). New keys are appended to `cache`.
+        layers above away (early exit). New keys are appended to `cache`. `gains` scale single heads in this call.
         """
         T = ids.shape[1]
         start = 0 if cache is None else cache.length
@@ -170,22 +183,24 @@ class Llama(nn.Module):
         else:
             turn = self._rotations.at(positions)                            # (T, 1, D/2)
         if cache is None or probe is not None or torch.is_grad_enabled():
-            return self._run(ids, cache, turn, mask, start, n_layers, probe)
+            return self._run(ids, cache, turn, mask, start, n_layers, probe, gains)
         with torch.inference_mode():  # without autograd's book-keeping a step is 7 % shorter
-            hidden = self._run(ids, cache, turn, mask, start, n_layers, probe)
+            hidden = self._run(ids, cache, turn, mask, start, n_layers, probe, gains)
         return hidden.clone()  # outside, so that the result is an ordinary tensor again
 
     def _run(
-        self, ids: Tensor, cache: KVCache | None, turn: Tensor, mask: Tensor | None, start: int, n_layers: int | None, probe: Probe | None
-    ) -> Tensor:
+        self, ids: Tensor, cache: KVCache | None, turn: Tensor, mask: Tensor | None, start: int, n_layers: int | None,
+        probe: Probe | None, gains: Gains | None,
+    ) -> Tensor:  # fmt: skip
         slots = repeat(None) if cache is None else zip(*cache.extend(ids.shape[1]))
         x = self.tokens(ids)                                                # (B, T, dim)
         mask, causal = self._mask(mask, start, ids.shape[1], x)
         if probe is not None:
             probe.note("resid", -1, x)
         for layer, (block, slot) in enumerate(zip(islice(self.blocks, n_layers), slots)):
-            note = None if probe is None else partial(self._note, probe, layer)
-            x = block(x, turn, mask, causal, slot, note)                    # (B, T, dim)
+            note = None if probe is None else probe.at(layer)
+            gain = None if gains is None else gains.get(layer)
+            x = block(x, turn, mask, causal, slot, note, gain)              # (B, T, dim)
             if probe is not None:
                 probe.note("resid", layer, x)
         return self.norm_out(x)                                             # (B, T, dim)
@@ -206,10 +221,6 @@ class Llama(nn.Module):
         """Logits (T, V), or (1, V) of the last token only, and hidden states (T, dim) of one text's next tokens (T,)."""
         hidden = self(ids[None], cache, positions=positions, mask=mask)[0]  # (T, dim)
         return self.head(hidden[-1:] if last_only else hidden), hidden
-
-    @staticmethod
-    def _note(probe: Probe, layer: int, kind: str, value: Tensor) -> None:
-        probe.note(kind, layer, value)
 
     def _mask(self, mask: Tensor | None, start: int, T: int, x: Tensor) -> tuple[Tensor | None, bool]:
         """What attention adds to its scores, (G T, S) or (B, 1, G T, S): 0 or -inf; and whether it is the plain triangle."""

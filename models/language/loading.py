@@ -55,6 +55,8 @@ class LanguageModel:
     @property
     def held_bytes(self) -> int:
         """Memory of the weights; packed ones are no parameters of a module."""
+        if not hasattr(self.model.config, "parameters"):  # a mixture of experts, which is never packed
+            return sum(weight.nbytes for weight in self.model.parameters())
         return held_bytes(self.model.config, self.format)
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -97,6 +99,8 @@ def load_language_model(
     `progress(done, total)` counts weights. `keep` writes expanded weights into the cache folder for the next start.
     Raises CheckpointError with one sentence if the model cannot be used or does not fit into memory.
     """
+    if (family := _with_experts(Path(path))) is not None:
+        return _sparse(Path(path), family, device, progress, format)
     source = _open(Path(path))
     check_memory(source.config, format or "fp16", source.name)
     choice = Choice(format) if format else choose_format(source.config, device, cache_folder() / "formats.json")
@@ -115,6 +119,38 @@ def load_language_model(
     return LanguageModel(
         model.to(device), tokenizer, template, source.name, choice.name, choice.table, tokenizer.fingerprint,
         source.config.max_len, source.template is not None,
+    )  # fmt: skip
+
+
+# --- mixtures of experts ---
+
+
+def _with_experts(path: Path) -> str | None:
+    """The model_type of a folder that `moe_keymaps` reads; None for all else."""
+    if not (path / "config.json").is_file():
+        return None
+    from models.language.moe_keymaps import FAMILIES
+
+    kind = read_json(path / "config.json").get("model_type")
+    return kind if kind in FAMILIES else None
+
+
+def _sparse(path: Path, family: str, device: torch.device | str, progress: Progress | None, format: str | None) -> LanguageModel:
+    """A folder with a mixture of experts; in fp32 if twice its files fit into the memory that is free, else in bf16."""
+    from models.language.moe_keymaps import load_moe
+
+    if format is None:
+        size, free = sum(file.stat().st_size for file in path.glob("*.safetensors")), free_memory()
+        format = "fp32" if free is None or 2 * size < free else "bf16"
+    if format not in STORED or format == "fp16-fbgemm":
+        raise CheckpointError(f"{path.name} is a {family} with experts, which is kept in fp32, bf16 or fp16, not in {format[:40]}.")
+    tokenizer = Tokenizer.from_folder(path)
+    model = load_moe(path, STORED[format], progress)
+    _check_vocabulary(tokenizer, model.config, path.name)
+    template = _folder_template(path)
+    return LanguageModel(
+        model.to(device), tokenizer, ChatTemplate(template or PLAIN_TEMPLATE, tokenizer.bos, tokenizer.eos), path.name, format, {},
+        tokenizer.fingerprint, model.config.max_len, template is not None,
     )  # fmt: skip
 
 

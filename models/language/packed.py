@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, scaled_dot_product_attention, silu
 
-from models.language.llama import Block, Note, Slot
+from models.language.llama import Block, Slot, scaled_heads
 from models.nn.norm import RmsNorm
+from models.nn.probe import Note
 
 Product = Callable[[Tensor], Tensor]
 """x (..., in) -> x W^T (..., out); at least two dimensions."""
@@ -94,12 +95,15 @@ class PackedBlock(nn.Module):
         first, second = PackedNorm(block.attention_norm), PackedNorm(block.ffn_norm)
         self.norms = first.gain, first.least, second.gain, second.least
 
-    def forward(self, x: Tensor, turn: Tensor, mask: Tensor | None, causal: bool, slot: Slot | None, note: Note | None) -> Tensor:
+    def forward(
+        self, x: Tensor, turn: Tensor, mask: Tensor | None, causal: bool, slot: Slot | None, note: Note | None, gain: Tensor | None = None
+    ) -> Tensor:
         """As `Block.forward`."""
-        gain, least, ffn_gain, ffn_least = self.norms
-        h = x / torch.hypot(torch.linalg.vector_norm(x, 2, -1, True), least) * gain
-        x = x + self.out(self._attend(self.qkv(h), turn, mask, causal, slot, note))  # (B, T, dim)
-        h = x / torch.hypot(torch.linalg.vector_norm(x, 2, -1, True), ffn_least) * ffn_gain
+        scale, least, ffn_scale, ffn_least = self.norms
+        h = x / torch.hypot(torch.linalg.vector_norm(x, 2, -1, True), least) * scale
+        heads = self._attend(self.qkv(h), turn, mask, causal, slot, note)   # (B, T, H D)
+        x = x + self.out(heads if gain is None else scaled_heads(heads, gain))  # (B, T, dim)
+        h = x / torch.hypot(torch.linalg.vector_norm(x, 2, -1, True), ffn_least) * ffn_scale
         gate, up = self.gate_up(h).chunk(2, -1)                             # 2 x (B, T, ffn_dim)
         return x + self.down(silu(gate) * up)                               # (B, T, dim)
 
@@ -112,6 +116,7 @@ class PackedBlock(nn.Module):
         if note is not None:
             note("q", qkv[:, :, :H])
             note("k", qkv[:, :, H : H + H_kv])
+            note("v", qkv[:, :, H + H_kv :])
         kv = qkv[:, :, H:].transpose(1, 2)                                  # (B, 2 H_kv, T, D)
         if slot is None:
             k, v = kv[:, :H_kv], kv[:, H_kv:]                               # (B, H_kv, T, D)

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from models.nn.attention import Attention
 from models.nn.mlp import Mlp
+from models.nn.probe import Note, Probe
 
 LOGIT_SCALE_INIT = math.log(1 / 0.07)  # 2.6593, section 2.5 of the paper
 LOGIT_SCALE_MAX = 100.0                # exp(s) is clamped here, section 2.5
@@ -108,8 +109,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, ffn_dim, activation)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
-        x = x + self.attention(self.norm1(x), causal=causal)                # (B, T, dim)
+    def forward(self, x: Tensor, causal: bool, note: Note | None = None) -> Tensor:
+        x = x + self.attention(self.norm1(x), causal=causal, note=note)     # (B, T, dim)
         return x + self.mlp(self.norm2(x))                                  # (B, T, dim)
 
     def init_weights(self, n_layers: int) -> None:
@@ -142,13 +143,13 @@ class ClipText(nn.Module):
         for block in self.blocks:
             block.init_weights(config.n_layers)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, probe: Probe | None = None) -> Tensor:
         """Hidden states (B, T, dim) after the final norm, of token ids (B, T), T <= max_len."""
         if ids.shape[1] > self.config.max_len:
             raise ValueError(f"{ids.shape[1]} tokens do not fit a text tower of {self.config.max_len}")
         x = self.tokens(ids) + self.positions[: ids.shape[1]]               # (B, T, dim)
-        for block in self.blocks:
-            x = block(x, causal=True)                                       # (B, T, dim)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, causal=True, note=None if probe is None else probe.at(layer))  # (B, T, dim)
         return self.norm_out(x)                                             # (B, T, dim)
 
     def pooled(self, hidden: Tensor, ids: Tensor) -> Tensor:
@@ -176,7 +177,7 @@ class ClipVision(nn.Module):
         for block in self.blocks:
             block.init_weights(config.n_layers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, probe: Probe | None = None) -> Tensor:
         """Hidden states (B, 1 + P, dim), class token first, of pictures (B, 3, image_size, image_size)."""
         side = self.config.image_size
         if x.shape[-2:] != (side, side):
@@ -184,8 +185,8 @@ class ClipVision(nn.Module):
         x = rearrange(self.patches(x), "b c h w -> b (h w) c")              # (B, P, dim)
         first = self.class_token.to(x.dtype).expand(len(x), 1, -1)          # (B, 1, dim)
         x = self.norm_in(torch.cat([first, x], dim=1) + self.positions)     # (B, 1 + P, dim)
-        for block in self.blocks:
-            x = block(x, causal=False)                                      # (B, 1 + P, dim)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, causal=False, note=None if probe is None else probe.at(layer))  # (B, 1 + P, dim)
         return x
 
     def pooled(self, hidden: Tensor) -> Tensor:

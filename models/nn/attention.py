@@ -9,6 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from models.nn.probe import Note
+
 
 class Attention(nn.Module):
     """Project to q, k, v; attend in `n_heads` heads; project back to `dim`."""
@@ -24,12 +26,16 @@ class Attention(nn.Module):
         self.v = nn.Linear(context_dim, dim, bias=qkv_bias)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, causal: bool = False) -> Tensor:
-        """Let x (B, T, dim) look at context (B, S, context_dim), or at itself."""
+    def forward(self, x: Tensor, context: Tensor | None = None, causal: bool = False, note: Note | None = None) -> Tensor:
+        """Let x (B, T, dim) look at context (B, S, context_dim), or at itself; `note` takes the queries and keys."""
+        prefix = "" if context is None else "cross_"
         context = x if context is None else context
         q = self._split(self.q(x))                                          # (B, H, T, D)
         k = self._split(self.k(context))                                    # (B, H, S, D)
         v = self._split(self.v(context))                                    # (B, H, S, D)
+        if note is not None:
+            note(prefix + "q", q.transpose(1, 2))
+            note(prefix + "k", k.transpose(1, 2))
         h = scaled_dot_product_attention(q, k, v, is_causal=causal)         # (B, H, T, D)
         return self.out(rearrange(h, "b h t d -> b t (h d)"))               # (B, T, dim)
 

@@ -8,6 +8,8 @@ without touching memory, which is how rejected drafts are taken back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy as shallow_copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -97,10 +99,9 @@ class KVCache:
             self._kv[:, :, :, start:end] = self._kv[:, :, :, chosen]
         self.length = end
 
-    def copy(self) -> KVCache:
-        """An independent copy, for a branch that goes on elsewhere."""
-        twin = object.__new__(KVCache)
-        twin.__dict__.update(self.__dict__)
+    def copy(self) -> Self:
+        """An independent copy of the same class, for a branch that goes on elsewhere."""
+        twin = shallow_copy(self)
         twin._kv = self._kv.clone()
         return twin
 

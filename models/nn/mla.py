@@ -79,13 +79,6 @@ class LatentCache(KVCache):
         rows = self._kv[:, :, 0]                                            # (layers, B, room, width)
         return rows[:, :, start:end].unbind(0), rows[:, :, :end].unbind(0)
 
-    def copy(self) -> LatentCache:
-        """An independent copy, for a branch that goes on elsewhere."""
-        twin = object.__new__(LatentCache)
-        twin.__dict__.update(self.__dict__)
-        twin._kv = self._kv.clone()
-        return twin
-
 
 class LatentAttention(nn.Module):
     """Queries, keys and values through narrow latents; `sharpen` multiplies the scale of the scores (YaRN's mscale squared)."""

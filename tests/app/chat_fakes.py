@@ -26,7 +26,7 @@ REPLY = (
     "```python\ndef fox(n):\n    return n + 1\n```\n\nFoxes live in woods, fields and even in large cities, where they sleep by day."
 )
 PROMPT_IDS = tuple(range(900, 920))
-LOSSLESS = ("none", "lookup", "medusa", "eagle", "early-exit", "draft", "mtp", "auto")
+LOSSLESS = ("none", "lookup", "ngram", "medusa", "eagle", "early-exit", "draft", "mtp", "auto")
 
 
 def words(text: str) -> list[str]:
@@ -253,8 +253,9 @@ def gamma() -> dict[str, Any]:
 def drafters() -> tuple[DrafterStatus, ...]:
     """What can run in the canned world: no EAGLE layer."""
     made = []
-    for name, title in (("none", "None"), ("lookup", "Prompt lookup"), ("early-exit", "Early exit"), ("draft", "Draft model"),
-                        ("medusa", "Medusa heads"), ("mtp", "Multi-token prediction"), ("eagle", "EAGLE layer")):  # fmt: skip
+    for name, title in (("none", "None"), ("lookup", "Prompt lookup"), ("ngram", "N-gram memory"), ("early-exit", "Early exit"),
+                        ("draft", "Draft model"), ("medusa", "Medusa heads"), ("mtp", "Multi-token prediction"),
+                        ("eagle", "EAGLE layer")):  # fmt: skip
         ready = name not in ("eagle", "mtp")
         sentence = (
             "Proposes what followed the same words earlier." if ready else "Its weights are not here: run train-drafter --kind eagle."

@@ -659,6 +659,25 @@ def test_drafters_are_measured_once_when_they_never_were(qtbot, settings):
     assert panel.gate.missing == ""
 
 
+def test_measuring_drafters_stands_still_while_an_answer_is_written(qtbot, settings):
+    engine = ChatEngine()
+    engine.status_facts["measured"] = False
+    panel = build(qtbot, settings, engine)
+    while not engine.count(ChooseDrafter):
+        engine.answer_all()
+    measuring = engine.last(ChooseDrafter)
+    if not measuring.active:
+        pytest.fail("it has been answered already")
+    answer = say(panel)
+    assert measuring.asked[-1] == "pause"
+    answer.end("cancelled", answer.cancelled)
+    assert measuring.asked[-1] == "resume"
+    engine.answer_all()
+    asked = list(measuring.asked)
+    say(panel)
+    assert measuring.asked == asked, "it is over"
+
+
 def test_another_model_asks_anew_what_can_run(panel):
     known = [("smollm2", "SmolLM2", "ready"), ("language:/m/a.gguf", "A", "ready"), ("playworld/vae", "VAE", "ready"),
              ("language:/m/b", "B", "missing")]  # fmt: skip

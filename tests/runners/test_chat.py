@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import replace
 from functools import partial
@@ -353,7 +354,7 @@ def test_control_tokens_typed_by_the_user_stay_text(chat):
     assert ids.count(END) == 1
 
 
-@pytest.mark.parametrize("kind", ["draft", "medusa", "mtp", "eagle"])
+@pytest.mark.parametrize("kind", ["ngram", "draft", "medusa", "mtp", "eagle"])
 def test_a_drafter_without_weights_says_so(chat, kind, monkeypatch, tmp_path):
     monkeypatch.setenv("GLASSBOX_WEIGHTS", str(tmp_path))
     title = refused(chat(job(drafter=kind)))
@@ -392,10 +393,11 @@ def test_the_raw_template_shows_control_tokens_and_what_will_be_left_out(chat):
 
 def test_the_status_loads_nothing_and_names_every_drafter(drive, monkeypatch, tmp_path):
     monkeypatch.setenv("GLASSBOX_MODELS", str(tmp_path))
+    monkeypatch.setenv("GLASSBOX_WEIGHTS", str(tmp_path))
     done = result(drive(ChatStatus(), models={}))
     assert not done.facts["ready"] and done.facts["sentence"] and done.facts["auto"] == "lookup"
     rows = {row.name: row for row in done.files["drafters"]}
-    assert set(rows) == {"none", "lookup", "early-exit", "draft", "medusa", "mtp", "eagle"} and rows["lookup"].ready
+    assert set(rows) == {"none", "lookup", "ngram", "early-exit", "draft", "medusa", "mtp", "eagle"} and rows["lookup"].ready
     assert all(row.sentence for row in rows.values())
 
 
@@ -423,3 +425,38 @@ def test_the_command_line_prints_the_reply_whole():
     text = "A long reply. " * 20
     printed = summarise({"job": "chat", "text": text, "tokens_per_s": 50.0, "files": ["reply.txt"]}, Path("out"))
     assert printed.startswith(text.strip()) and "tokens_per_s: 50.0" in printed and printed.count("A long reply.") == 20
+
+
+def test_the_command_line_prints_the_reply_as_it_comes(chat):
+    from app.cli_output import ProgressLine, ReplyText, summarise
+
+    events = chat(job(drafter="lookup", draft_length=3, continue_ids=(ord(" "), ord("x"), ord(" "))))
+    shown, bar, sofar = io.StringIO(), io.StringIO(), ""
+    printed = ReplyText(ProgressLine("chat", bar), shown)
+    for event in events:
+        printed.watch(event)
+        if isinstance(event, Record) and event.channel == "prompt":
+            sofar = "".join(token.piece for token in event.payload.beginning)
+            assert sofar == " x "
+        elif isinstance(event, Record) and event.channel == "round":
+            sofar += event.payload.text
+        assert shown.getvalue() == sofar.strip()
+    printed.close()
+    text = result(events).facts["text"]
+    assert shown.getvalue() == text.strip() + "\n\n" and len(records(events, "round")) > 3
+    assert text.strip() not in summarise({"text": text, "files": []}, Path("out"), printed.begun)
+
+
+def test_nothing_is_printed_of_a_run_without_text():
+    from app.cli_output import ProgressLine, ReplyText
+
+    shown, bar = io.StringIO(), TerminalLike()
+    printed = ReplyText(ProgressLine("paint", bar), shown)
+    printed.watch(Step(index=2, total=2))
+    printed.close()
+    assert shown.getvalue() == "" and "2/2" in bar.getvalue()
+
+
+class TerminalLike(io.StringIO):
+    def isatty(self) -> bool:
+        return True

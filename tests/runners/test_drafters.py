@@ -17,6 +17,7 @@ from app.runners import conversations, decoding_bench, drafter_training, drafter
 from app.runners.conversations import FILE, glue_of, read_conversations, save_conversations
 from models import catalog
 from models.checkpoint import save_sharded
+from models.decoding.ngram_memory import NgramMemory, remember
 from models.drafters import Sizes, build_from, fresh
 from models.language.formats import apply_format, has_fbgemm
 from models.language.llama import LLAMA_CONFIGS
@@ -24,6 +25,7 @@ from tests.runners.tiny_language import CONFIG, END, START, tiny_language
 
 KEY = "smollm2"
 TRAINED = ("medusa", "eagle", "mtp", "draft")
+KINDS = (*TRAINED, "ngram")
 
 
 def result(events):
@@ -72,13 +74,21 @@ def with_drafters(nets):
             net.kept.copy_(torch.arange(64) * 4)
         save_sharded(net.state_dict(), catalog.spec(f"{KEY}/{kind}").path)
         nets[f"{KEY}/{kind}"] = catalog.load(f"{KEY}/{kind}")
+    save_sharded(counted_anywhere().state_dict(), catalog.spec(f"{KEY}/ngram").path)
+    nets[f"{KEY}/ngram"] = catalog.load(f"{KEY}/ngram")
     return nets
+
+
+def counted_anywhere(vocab_size: int = CONFIG.vocab_size) -> NgramMemory:
+    """A memory of single tokens: it has something to say behind every text."""
+    tokens = np.tile(np.arange(256), (3, 2))
+    return remember(tokens, np.ones(tokens.shape, bool), vocab_size, orders=(1,))
 
 
 # --- trained drafters run ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("draft_length", [0, 3])
 def test_untrained_weights_of_every_kind_leave_greedy_texts_as_they_are(run, with_drafters, kind, draft_length):
     asked = Chat(prompt="ab ab ab", max_new_tokens=30, device="cpu", measure=False, drafter="none")
@@ -90,7 +100,7 @@ def test_untrained_weights_of_every_kind_leave_greedy_texts_as_they_are(run, wit
 
 
 @pytest.mark.skipif(not has_fbgemm(), reason="this processor has no FBGEMM")
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", KINDS)
 def test_drafters_run_in_the_packed_numbers_of_their_target(run, nets, with_drafters, kind):
     """Both are packed; the texts are those of plain decoding in the same format."""
     packed = tiny_language()
@@ -103,7 +113,7 @@ def test_drafters_run_in_the_packed_numbers_of_their_target(run, nets, with_draf
     assert again["token_ids"] == plain["token_ids"]
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_next_turn_drafts_with_what_was_remembered(run, with_drafters, kind, monkeypatch):
     monkeypatch.setattr("app.runners.chat_memory.WORTH_SHARING", 10)
     asked = Chat(prompt="ab ab ab ab ab", max_new_tokens=12, device="cpu", measure=False, drafter=kind, draft_length=2, temperature=0.8)
@@ -113,7 +123,7 @@ def test_the_next_turn_drafts_with_what_was_remembered(run, with_drafters, kind,
     assert proposed[0] == proposed[1]
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize("kind", KINDS)
 def test_gamma_curves_of_trained_drafters_fit_what_they_do(run, with_drafters, kind):
     asked = Chat(prompt="ab ab ab", max_new_tokens=30, device="cpu", measure=False, drafter=kind, draft_length=2)
     facts = result(run(asked)).facts
@@ -138,6 +148,51 @@ def test_a_drafter_of_another_vocabulary_or_size_is_refused(run, with_drafters):
     assert "another vocabulary" in refused(run(Chat(prompt="ab", device="cpu", drafter="eagle")))
     with_drafters[f"{KEY}/medusa"] = fresh("medusa", replace(CONFIG, dim=8), Sizes(kept=64, heads=2, rank=4))
     assert "states of 8 numbers" in refused(run(Chat(prompt="ab", device="cpu", drafter="medusa")))
+
+
+def test_drafters_that_know_other_tokens_do_not_share_an_output_matrix(language):
+    kept = torch.arange(64) * 4, torch.arange(64) * 2, torch.arange(64) * 4
+    first, second, again = (drafters.unembed(language, ids.int()) for ids in kept)
+    state = torch.randn(CONFIG.dim, generator=torch.Generator().manual_seed(0))
+    whole = language.model.head(state[None])[0]
+    torch.testing.assert_close(first(state), whole[kept[0]])
+    torch.testing.assert_close(second(state), whole[kept[1]])
+    assert again is first and drafters.unembed(language, torch.arange(CONFIG.vocab_size)) == language.model.head
+
+
+def test_a_memory_speaks_where_the_text_does_not_repeat_itself(run, with_drafters):
+    asked = Chat(prompt="xyz", max_new_tokens=20, device="cpu", measure=False, drafter="ngram", draft_length=2)
+    told = [event.payload.drafter for event in run(asked) if isinstance(event, Record) and event.channel == "round"]
+    assert {"ngram", "lookup"} == set(told) and told[0] == "ngram"
+
+
+def test_memories_that_cannot_be_are_refused(run, with_drafters):
+    asked = Chat(prompt="ab", device="cpu", drafter="ngram")
+    with_drafters[f"{KEY}/ngram"].following_1[3] = 999
+    assert "tokens that do not exist" in refused(run(asked))
+    with_drafters[f"{KEY}/ngram"] = counted_anywhere(vocab_size=300)
+    assert "300 tokens" in refused(run(asked))
+    with_drafters[f"{KEY}/eagle"].kept[0] = -3
+    assert "tokens that do not exist" in refused(run(replace(asked, drafter="eagle")))
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"keys_2": torch.zeros(3, dtype=torch.int64)},
+        {"keys_2": torch.zeros(3, dtype=torch.int64), "following_2": torch.zeros(2, dtype=torch.int32), "share_2": torch.zeros(3)},
+        {"keys_2": torch.zeros(3, 2, dtype=torch.int64), "following_2": torch.zeros(3, dtype=torch.int32), "share_2": torch.zeros(3)},
+        {"keys_999999999999": torch.zeros(1, dtype=torch.int64)},
+        {"keys_x": torch.zeros(1, dtype=torch.int64)},
+        {"keys_2": torch.tensor(1)},
+        {"other": torch.zeros(1)},
+    ],
+    ids=["columns missing", "unequal", "a table of tables", "endless", "no number", "no column", "something else"],
+)
+def test_files_that_hold_no_memory_are_refused(tiny_everything, tensors):
+    save_sharded(tensors, catalog.spec(f"{KEY}/ngram").path)
+    with pytest.raises(catalog.CheckpointError):
+        catalog.load(f"{KEY}/ngram")
 
 
 def test_a_damaged_drafter_file_is_told(run, tiny_everything):
@@ -231,6 +286,11 @@ def test_auto_measures_first_where_nothing_is_known(run):
 def test_auto_does_without_measuring_when_told_to(run):
     facts = result(run(Chat(prompt="ab", max_new_tokens=4, device="cpu", measure=False))).facts
     assert facts["drafter"] == "lookup" and facts["drafter_reason"] == "not measured here yet" and drafters.measured(KEY) is None
+
+
+def test_where_nothing_is_known_a_memory_goes_before_lookup_alone(run, with_drafters):
+    facts = result(run(Chat(prompt="ab", max_new_tokens=4, device="cpu", measure=False))).facts
+    assert facts["drafter"] == result(run(ChatStatus())).facts["auto"] == "ngram"
 
 
 def test_measurements_of_other_drafter_files_and_damaged_ones_do_not_count(run, with_drafters):
@@ -333,6 +393,21 @@ def test_every_drafter_trains_resumes_installs_and_then_runs(run, drive, nets, w
     plain, drafted = result(run(asked)).facts, result(run(replace(asked, drafter=kind, draft_length=2))).facts
     assert drafted["token_ids"] == plain["token_ids"]
     assert result(run(training(kind, written, steps=1, go_on=True, folder=str(written / "more"), conversations=str(written / FILE))))
+
+
+def test_a_memory_is_counted_installed_and_then_runs(run, nets, written):
+    facts = result(run(training("ngram", written, install=True, least=2, share=0.4))).facts
+    columns = read_conversations(written / FILE)
+    rows = np.arange(24) % 4 != 1
+    by_hand = remember(columns["tokens"][rows], columns["assistant"][rows], CONFIG.vocab_size, least=2, share=0.4)
+    nets[f"{KEY}/ngram"] = catalog.load(f"{KEY}/ngram")
+    for name, value in by_hand.state_dict().items():
+        torch.testing.assert_close(nets[f"{KEY}/ngram"].state_dict()[name], value, atol=1e-3, rtol=0)
+    assert facts["rows"] == 18 and facts["entries"] == {str(n): size for n, size in by_hand.config.entries.items()}
+    assert facts["held_out_tokens"] > 0 and 0 < facts["accepted_at"][0] < 1 < facts["tokens_per_round"][0]
+    asked = Chat(prompt="ab", max_new_tokens=12, device="cpu", drafter="none")
+    plain, drafted = result(run(asked)).facts, result(run(replace(asked, drafter="ngram", draft_length=2))).facts
+    assert drafted["token_ids"] == plain["token_ids"]
 
 
 def test_training_learns_to_guess(run, written):

@@ -17,6 +17,7 @@ from app.widgets.token_words import KIND_WORDS, drafts_of, number, quoted, ratio
 LEVIATHAN = "Leviathan et al. 2022, arXiv 2211.17192"
 PAPERS = {
     "lookup": "Prompt lookup; the rule: Leviathan et al. 2022, arXiv 2211.17192",
+    "ngram": "A table in place of the datastore of REST: He et al. 2023, arXiv 2311.08252",
     "medusa": "Cai et al. 2024, arXiv 2401.10774",
     "eagle": "Li et al. 2024, arXiv 2401.15077",
     "mtp": "Gloeckle et al. 2024, arXiv 2404.19737",

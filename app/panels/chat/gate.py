@@ -1,6 +1,7 @@
 """Is the model here, which drafters can run, and how to get what is missing: fetch it, or add one by path.
 
-When a model is here it is loaded at once, so that the first answer comes quickly, and its drafters are measured once per machine.
+When a model is here it is loaded at once, so that the first answer comes quickly, and its drafters are measured once per machine; that
+stands still while an answer is being written.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from app.panels.chat.reply import drafter_title, sentence
 from app.protocol.payloads import Result
 
 if TYPE_CHECKING:
-    from app.panels.chat.errands import Errand
     from app.panels.chat.panel import ChatPanel
+    from app.panels.errands import Errand
 
 OWN_MODEL = "language:"
 
@@ -35,6 +36,8 @@ class Gate(QObject):
         self._notes: dict[str, str] = {}
         self._warm: set[str] = set()
         self._fetch: Errand | None = None
+        self._choosing: Errand | None = None
+        panel.runs.state_changed.connect(self._on_runs)
         welcome = panel.stage.welcome
         for signal, slot in (
             (welcome.fetch_wanted, self.fetch), (welcome.cancel_wanted, self._on_cancel), (welcome.path_wanted, self.open_file),
@@ -79,13 +82,26 @@ class Gate(QObject):
             self._warm.add(model)
             panel.errands.run(LoadLanguageModel(model=model), self._take_loaded, key="load", progress=panel.tell_progress)
             if not facts.get("measured"):
-                panel.errands.run(ChooseDrafter(model=model), self._take_choice, key="choose", failed=_ignore)
+                self._choosing = panel.errands.run(ChooseDrafter(model=model), self._take_choice, key="choose", failed=self._no_choice)
+                self._on_runs()
 
     def _take_loaded(self, result: Result) -> None:
         self.number_format, self.loaded = str(result.facts.get("number_format", "")), True
         self._panel.tell_progress(None)
 
+    @Slot()
+    def _on_runs(self) -> None:
+        """Measuring has time; an answer has not."""
+        if self._choosing is not None:
+            handle = self._choosing.handle
+            handle.pause() if self._panel.runs.active else handle.resume()
+
+    def _no_choice(self, _report: Any) -> None:
+        """Measuring drafters is a convenience: without it "auto" takes what needs no measuring."""
+        self._choosing = None
+
     def _take_choice(self, _result: Result) -> None:
+        self._choosing = None
         self._panel.errands.run(ChatStatus(model=self._panel.side_form.model), self._take_status, key="status")
 
     # getting one ---------------------------------------------------------------------------------------------------
@@ -150,7 +166,3 @@ class Gate(QObject):
 
 def _can_talk(row: dict[str, Any]) -> bool:
     return row.get("state") == "ready" and (row.get("key") == SMOLLM2 or str(row.get("key", "")).startswith(OWN_MODEL))
-
-
-def _ignore(_report: Any) -> None:
-    """Measuring drafters is a convenience: without it "auto" takes prompt lookup."""

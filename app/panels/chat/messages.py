@@ -17,7 +17,7 @@ from app.panels.chat.runs import PAUSED
 from app.panels.chat.stage import Stage
 from app.widgets.message_card import CardLook, MessageCard
 
-EVERY_MS = 16
+EVERY_MS = 33
 SHOWN_AT_FIRST, SHOWN_MORE = 16, 24
 FOOTER_TIP = "How it was made: opens its figures"
 

@@ -18,7 +18,6 @@ from app.panels.chat import scenes, state
 from app.panels.chat.branching import Branching
 from app.panels.chat.commands import KEY_HELP, Commands
 from app.panels.chat.conversation import Conversation
-from app.panels.chat.errands import Errands
 from app.panels.chat.gate import Gate
 from app.panels.chat.intake import model_path
 from app.panels.chat.library import Library
@@ -33,6 +32,7 @@ from app.panels.chat.side_form import SideForm
 from app.panels.chat.side_view import SideView
 from app.panels.chat.stage import Stage
 from app.panels.chat.timeline import Following, Timeline
+from app.panels.errands import Errands
 from app.protocol.errors import UserError
 
 
@@ -47,7 +47,7 @@ class ChatPanel(Panel):
         self.conversation = Conversation()
         self.wanted = ""
         """The conversation to open once all are read."""
-        self.errands, self.runs = Errands(engine, self), Runs(engine, self)
+        self.errands, self.runs = Errands(engine, self.panel_id, self), Runs(engine, self)
         self.player = Player(self.runs, self)
         self.library = Library(settings.storage, paths.data_dir() / "conversations", self)
         self.side_form, self.stage, self.timeline, self.side = SideForm(), Stage(), Timeline(), SideView()

@@ -18,8 +18,8 @@ from app.widgets.token_layout import way_to
 WAITING, WRITING, STOPPED, FAILED, BROKEN_OFF = "waiting", "writing", "stopped", "failed", "broken off"
 GOING = (WAITING, WRITING)
 SHORT_TITLES = {
-    "none": "plain", "lookup": "prompt lookup", "early-exit": "early exit", "draft": "draft model", "medusa": "Medusa heads",
-    "mtp": "multi-token prediction", "eagle": "EAGLE layer", "auto": "fastest drafter",
+    "none": "plain", "lookup": "prompt lookup", "ngram": "n-gram memory", "early-exit": "early exit", "draft": "draft model",
+    "medusa": "Medusa heads", "mtp": "multi-token prediction", "eagle": "EAGLE layer", "auto": "fastest drafter",
 }  # fmt: skip
 
 

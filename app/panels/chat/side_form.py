@@ -32,8 +32,8 @@ SKIPPED = ("messages", "prompt", "continue_ids", "device", "measure", "model", "
 OWN = "own"
 """The choice "a model by path" in the list of models."""
 TITLES = {
-    "auto": "Fastest here", "none": "Plain", "lookup": "Prompt lookup", "early-exit": "Early exit", "draft": "Draft model",
-    "medusa": "Medusa", "mtp": "Multi-token", "eagle": "EAGLE layer",
+    "auto": "Fastest here", "none": "Plain", "lookup": "Prompt lookup", "ngram": "N-gram memory", "early-exit": "Early exit",
+    "draft": "Draft model", "medusa": "Medusa", "mtp": "Multi-token", "eagle": "EAGLE layer",
 }  # fmt: skip
 
 

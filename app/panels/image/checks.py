@@ -7,7 +7,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.jobs.diffusion import CheckControls, Txt2Img
-from app.panels.image.errands import Errands
+from app.panels.errands import Errands
 from app.protocol.payloads import Result
 
 SETTLE_MS = 120

@@ -10,7 +10,7 @@ from PySide6.QtGui import QDesktopServices
 
 from app.jobs.diffusion import PictureRecord, Txt2Img
 from app.jobs.library import DeleteFromGallery, GalleryItem, ListGallery, ReadRecipe
-from app.panels.image.errands import Errands
+from app.panels.errands import Errands
 from app.panels.image.gallery_view import GalleryView
 from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict

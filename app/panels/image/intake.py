@@ -10,8 +10,8 @@ from PySide6.QtGui import QGuiApplication, QImage
 
 from app.jobs.diffusion import Txt2Img
 from app.jobs.library import ReadRecipe
+from app.panels.errands import Errands
 from app.panels.image.choice_bar import ChoiceBar
-from app.panels.image.errands import Errands
 from app.panels.image.map_import import MapImport
 from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict

@@ -13,9 +13,9 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from app.jobs.diffusion import Control
 from app.jobs.maps import PoseMap
+from app.panels.errands import Errands
 from app.panels.image.control_list import ControlList
 from app.panels.image.control_row import ControlRow
-from app.panels.image.errands import Errands
 from app.protocol.payloads import Image, Pose, Result
 from app.widgets.canvas import EdgeCanvas
 from app.widgets.pose_editor import PoseEditor

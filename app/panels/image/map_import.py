@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from app.jobs.library import OpenPicture, SaveToGallery
 from app.jobs.maps import EdgeMap, PoseFromJson, PoseFromPicture, PoseToJson
-from app.panels.image.errands import Errands
+from app.panels.errands import Errands
 from app.protocol.payloads import Image, Person, Pose, Result
 from app.storage import Storage
 from app.widgets.canvas import EdgeCanvas

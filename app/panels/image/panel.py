@@ -16,11 +16,11 @@ from PySide6.QtWidgets import QTabWidget, QWidget
 from app import paths
 from app.jobs.diffusion import Txt2Img
 from app.panels.base import Panel, Scene
+from app.panels.errands import Errands
 from app.panels.image import gallery_view, scenes, state
 from app.panels.image.checks import Checks
 from app.panels.image.choice_bar import ChoiceBar
 from app.panels.image.commands import KEY_HELP, Commands
-from app.panels.image.errands import Errands
 from app.panels.image.film import control_windows
 from app.panels.image.gallery import Gallery
 from app.panels.image.intake import Intake
@@ -52,7 +52,7 @@ class ImagePanel(Panel):
         super().__init__(engine, settings, parent)
         start = Txt2Img()
         self.words, self._last_good = Words(), start
-        self.errands, self.runs, self.presets = Errands(engine, self), Runs(engine, self), Presets(settings, self)
+        self.errands, self.runs, self.presets = Errands(engine, self.panel_id, self), Runs(engine, self), Presets(settings, self)
         self.side_form = SideForm(self.words, self.presets.button)
         self.form, self.controls = self.side_form.form, self.side_form.controls
         self.watch, self.timeline, self.side = WatchView(), Timeline(), SideView()

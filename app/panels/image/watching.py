@@ -11,7 +11,7 @@ from functools import partial
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.jobs.diffusion import DecodeLatent, PictureRecord
-from app.panels.image.errands import Errands
+from app.panels.errands import Errands
 from app.panels.image.film import LENSES, Film
 from app.panels.image.runs import IDLE, PAUSED, Runs
 from app.panels.image.side_view import SideView
@@ -151,7 +151,7 @@ class Watching(QObject):
     def _on_began(self, film: Film) -> None:
         self._replay.stop()
         self._timeline.begin(film)
-        self._side.set_run(None)
+        self._side.begin_run(film.job)
         for lens in LENSES:
             self._view.show_lens(lens, None)
         self._timeline.set_busy("Waiting for the worker")

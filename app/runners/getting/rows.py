@@ -34,6 +34,7 @@ WHAT = {
     "playworld/control-pose": "Makes the denoiser obey a skeleton",
     "playworld/joints": "Finds the joints of people in a picture",
     "playworld/facts": "Says what is in a picture; judges the others",
+    "smollm2/ngram": "Remembers what SmolLM2 usually says next",
     "smollm2/medusa": "Drafts several tokens at once for SmolLM2",
     "smollm2/eagle": "Drafts from SmolLM2's hidden states",
     "smollm2/mtp": "One head for each of the next tokens",

@@ -7,7 +7,7 @@ import torch
 
 from models.attention import measures
 from models.attention.signature import AttentionError, past
-from models.attention.softmax import log_normalisers, pooled, softmax_weights, tile
+from models.attention.softmax import averaging, log_normalisers, pooled, seen_rows, softmax_weights, tile
 from tests.models.parity import normal
 
 T = 12
@@ -73,6 +73,46 @@ def test_scores_from_queries_and_keys_are_those_of_the_map(monkeypatch):
         for name, value in vars(whole).items():
             assert value.shape == (2, 3)
             torch.testing.assert_close(getattr(parts, name), value, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_that_have_no_rows_can_be_told_from_zero():
+    sums = measures.RowSums(torch.arange(1)[None])
+    sums.take(torch.ones(1, 2, 1, 1), 0)
+    found = sums.scores(none=math.nan)
+    assert found.itself.tolist() == [[1, 1]] and found.entropy.tolist() == [[0, 0]]
+    assert all(getattr(found, name).isnan().all() for name in ("previous", "sink", "evenness", "induction", "duplicate"))
+
+
+def test_maps_between_two_things_have_scores_without_places():
+    weights = softmax_weights(normal(1, 2, 7, 4), normal(1, 2, 3, 4, seed=2), causal=False)
+    sums = measures.RowSums(causal=False, own=False)
+    for start in (0, 4):
+        sums.take(weights[:, :, start : start + 4], start)
+    found = sums.scores()
+    torch.testing.assert_close(found.entropy, torch.special.entr(weights).sum(-1).mean(-1))
+    torch.testing.assert_close(found.evenness, found.entropy / math.log(3))
+    torch.testing.assert_close(found.sink, weights[..., 0].mean(-1))
+    assert found.distance is found.previous is found.itself is found.induction is None
+
+
+@pytest.mark.parametrize("n, size", [(12, 4), (13, 4), (30, 7), (5, 5), (3, 8), (1, 4)])
+def test_averaging_shrinks_by_means_of_blocks_that_part_the_places(n, size):
+    shrink, values = averaging(n, size, torch.zeros(1)), normal(n)
+    edges = [place * n // size for place in range(size + 1)]
+    wanted = [values[first : max(end, first + 1)].mean() for first, end in zip(edges, edges[1:])]
+    torch.testing.assert_close(shrink @ values, torch.stack(wanted))
+    assert n < size or ((shrink > 0).sum(0) == 1).all()
+
+
+def test_rows_that_are_seen_are_those_of_the_map():
+    q, k = normal(1, 2, T, 8), normal(1, 2, T, 8, seed=2)
+    whole = softmax_weights(q, k)
+    for start in (0, 5, 10):
+        part = seen_rows(q, k, start, 5)
+        end = min(start + 5, T)
+        assert part.shape[-1] == end
+        torch.testing.assert_close(part, whole[:, :, start:end, :end], rtol=0, atol=1e-6)
+    assert seen_rows(q, k, 5, 5, causal=False).shape[-1] == T
 
 
 def test_rollout_is_the_product_of_layers_with_their_residual():

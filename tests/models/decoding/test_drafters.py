@@ -50,6 +50,9 @@ HEADS = seeded(lambda: MedusaHeads(MedusaConfig(TINY.dim, 3, 40, 4)))
 NARROW_HEADS = with_kept(seeded(lambda: MedusaHeads(MedusaConfig(TINY.dim, 3, 24, 0))))
 LAYER = seeded(lambda: EagleLayer(EagleConfig(BLOCK, 40)))
 NARROW_LAYER = with_kept(seeded(lambda: EagleLayer(EagleConfig(BLOCK, 24))))
+FIRST = unembedding(NET.unembed.weight, torch.arange(24))  # a list of tokens without a gap, and yet not all of them
+FIRST_LAYER = seeded(lambda: EagleLayer(EagleConfig(BLOCK, 24)))
+FIRST_MTP = seeded(lambda: MtpHeads(MtpConfig(BLOCK, (2, 3, 4), 24)))
 MTP = seeded(lambda: MtpHeads(MtpConfig(BLOCK, (2, 3, 4), 40)))
 MEMORY = remember(np.tile(np.arange(40), (2, 3)), np.ones((2, 120), dtype=bool), 40)
 DRAFTERS: dict[str, Callable[[], Drafter]] = {
@@ -63,7 +66,9 @@ DRAFTERS: dict[str, Callable[[], Drafter]] = {
     "medusa, typical": lambda: MedusaDrafter(HEADS, UNEMBED, typical=Typical()),
     "eagle": lambda: EagleDrafter(LAYER, NET.tokens, UNEMBED, 512),
     "eagle, few tokens": lambda: EagleDrafter(NARROW_LAYER, NET.tokens, NARROW, 512),
+    "eagle, the first tokens": lambda: EagleDrafter(FIRST_LAYER, NET.tokens, FIRST, 512),
     "mtp": lambda: MtpDrafter(MTP, UNEMBED, 512),
+    "mtp, the first tokens": lambda: MtpDrafter(FIRST_MTP, FIRST, 512),
     "n-gram memory": lambda: NgramDrafter(MEMORY),
     "lookup, else eagle": lambda: LookupFirst(EagleDrafter(LAYER, NET.tokens, UNEMBED, 512), sure=1),
 }

@@ -10,7 +10,7 @@ import torch
 
 from models.decoding.draft_length import FixedBudget
 from models.decoding.drafting import Context
-from models.decoding.ngram_memory import NgramConfig, NgramDrafter, NgramMemory, remember
+from models.decoding.ngram_memory import NgramConfig, NgramDrafter, NgramMemory, orders_that_fit, remember
 from models.decoding.sampling import SamplingConfig
 
 
@@ -37,7 +37,7 @@ def test_counting_is_counting(least, share) -> None:
     for order in (1, 2, 3):
         expected = by_hand(tokens, counted, order, least, share)
         assert memory.config.entries[order] == len(expected)
-        only = remember(tokens, counted, 6, orders=(order,), least=least, share=share)
+        only = NgramDrafter(remember(tokens, counted, 6, orders=(order,), least=least, share=share))
         for gram, (token, part) in expected.items():
             found = only.find(list(gram))
             assert found is not None and found[0] == token and found[1] == pytest.approx(part, abs=1e-6)
@@ -48,7 +48,7 @@ def test_counting_is_counting(least, share) -> None:
 
 def test_the_longest_known_ending_decides() -> None:
     tokens = np.array([[1, 2, 3, 1, 2, 3, 5, 2, 4, 5, 2, 4, 5, 2, 4]])
-    memory = remember(tokens, np.ones_like(tokens, dtype=bool), 8, orders=(1, 2), least=2)
+    memory = NgramDrafter(remember(tokens, np.ones_like(tokens, dtype=bool), 8, orders=(1, 2), least=2))
     assert memory.find([1, 2]) == (3, pytest.approx(2 / 3)) and memory.find([5, 2]) == (4, pytest.approx(3 / 4))
     assert memory.find([7, 2])[0] == 4 and memory.find([2])[0] == 4  # "2" alone: three times 4, twice 3
     assert memory.find([]) is None and memory.find([7]) is None
@@ -66,8 +66,23 @@ def test_drafting_follows_the_memory_and_files_keep_it() -> None:
     assert again.keys_2.dtype == torch.int64
 
 
+def test_a_memory_with_values_that_counting_cannot_give_is_not_sound() -> None:
+    tokens = np.array([[1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1]])
+    for name, value in (("following_2", -1), ("following_2", 8), ("share_2", float("nan")), ("share_2", 1.5)):
+        memory = remember(tokens, np.ones_like(tokens, dtype=bool), 8, orders=(2,), least=2)
+        assert memory.is_sound()
+        getattr(memory, name)[1] = value
+        assert not memory.is_sound(), (name, value)
+    memory.share_2[:], memory.keys_2 = 0.5, memory.keys_2.float()
+    assert not memory.is_sound()
+
+
+def test_orders_are_those_whose_keys_fit() -> None:
+    assert orders_that_fit(49152) == (2, 3, 4) and orders_that_fit(128_000) == (2, 3) and orders_that_fit(8) == (2, 3, 4)
+
+
 def test_keys_must_fit() -> None:
     assert NgramConfig(49152, {4: 1}).vocab_size == 49152
-    for wrong in ({}, {0: 1}, {5: 1}):
+    for wrong in ({}, {0: 1}, {5: 1}, {10**12: 1}):
         with pytest.raises(ValueError, match="cannot be kept"):
             NgramConfig(49152, wrong)

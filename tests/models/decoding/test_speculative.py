@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from models.decoding.draft_length import Adaptive, Costs, FixedLength
 from models.decoding.drafting import Context, Draft, chain
 from models.decoding.generate import Generation
+from models.decoding.ngram_memory import NgramDrafter, remember
 from models.decoding.sampling import SamplingConfig, law, pick, uniform
 from models.decoding.speculative import Typical, accept_chain, residual, verify_chosen, verify_typical
 from tests.models.decoding.toys import TableNet, V, table, text
@@ -157,15 +159,25 @@ def by_confidence() -> Adaptive:
     return Adaptive(Costs(verify_s=(1.0, 1.3, 1.6, 1.9)), clock=False, most=3)
 
 
+OTHER = np.where(np.random.default_rng(4).random((20, 50)) < 0.7, 1, np.random.default_rng(5).integers(0, V, (20, 50))).cumsum(1) % V
+MEMORY = NgramDrafter(remember(OTHER, np.ones(OTHER.shape, bool), V, orders=(1, 2)))
+"""Counted in other text than the target writes: often wrong, and sure of it."""
+
+
 @pytest.mark.parametrize(
     ("drafter", "policy", "config"),
     [
+        (MEMORY, lambda: FixedLength(2), SETTINGS[0]),
+        (MEMORY, by_confidence, SETTINGS[2]),
         (TableDrafter(table(1)), lambda: FixedLength(2), SETTINGS[0]),
         (TableDrafter(table(1, 3.0), torch.tensor([0, 2, 3, 5, 6])), by_confidence, SETTINGS[2]),
         (FixedTree(), lambda: FixedLength(4), SETTINGS[0]),
         (FixedTree(), lambda: FixedLength(4), SETTINGS[2]),
     ],
-    ids=["drawn chain", "drawn chain, few tokens, adaptive, top-p", "chosen tree", "chosen tree, top-p"],
+    ids=[
+        "n-grams", "n-grams, adaptive, top-p", "drawn chain", "drawn chain, few tokens, adaptive, top-p", "chosen tree",
+        "chosen tree, top-p",
+    ],
 )
 def test_whole_generations_have_the_targets_law(drafter, policy, config) -> None:
     """The same through `Generation` itself, draws by seed and place, with fewer texts."""

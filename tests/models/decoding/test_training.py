@@ -15,15 +15,17 @@ from models.decoding.draft_length import Costs
 from models.decoding.draft_model import DraftModel
 from models.decoding.eagle import EagleConfig, EagleDrafter, EagleLayer
 from models.decoding.early_exit import EarlyExit
+from models.decoding.lookup_first import LookupFirst
 from models.decoding.medusa import MedusaConfig, MedusaDrafter, MedusaHeads
 from models.decoding.mtp import MtpConfig, MtpDrafter, MtpHeads
+from models.decoding.ngram_memory import NgramDrafter, remember
 from models.decoding.prompt_lookup import PromptLookup
 from models.decoding.replay import (
     check_greedy,
     draft_model_teacher,
     eagle_teacher,
     early_exit_teacher,
-    lookup_teacher,
+    looking_teacher,
     medusa_ranks,
     mtp_teacher,
     ranks_teacher,
@@ -231,10 +233,11 @@ def test_drafters_learn(trained, kind, agrees_more) -> None:
 
 
 PROMPT = [1, 2, 3, 4, 5]
+MEMORY = remember(own_text().tokens, own_text().counted, TINY.vocab_size)
 
 
 @pytest.mark.parametrize("length", [1, 3])
-@pytest.mark.parametrize("kind", ["medusa", "eagle", "mtp", "draft", "early exit", "lookup"])
+@pytest.mark.parametrize("kind", ["medusa", "eagle", "mtp", "draft", "early exit", "lookup", "ngram", "lookup, then ngram"])
 def test_one_pass_tells_every_round_of_any_draft_length(trained, kind, length) -> None:
     t = trained
     drafter = {
@@ -244,6 +247,8 @@ def test_one_pass_tells_every_round_of_any_draft_length(trained, kind, length) -
         "draft": lambda: DraftModel(t.draft, 512),
         "early exit": lambda: EarlyExit(NET, 2),
         "lookup": PromptLookup,
+        "ngram": lambda: NgramDrafter(MEMORY),
+        "lookup, then ngram": lambda: LookupFirst(NgramDrafter(MEMORY)),
     }[kind]()
     rounds, run = decode(NET, drafter, PROMPT, length=length, tokens=60)
     finished = list(read_text(NET, run.ids, len(PROMPT)))[-1]
@@ -253,7 +258,9 @@ def test_one_pass_tells_every_round_of_any_draft_length(trained, kind, length) -
         "mtp": lambda: mtp_teacher(t.mtp, UNEMBED, finished, 3),
         "draft": lambda: draft_model_teacher(t.draft, finished, 3),
         "early exit": lambda: early_exit_teacher(NET, 2, finished, 3),
-        "lookup": lambda: lookup_teacher(finished, 3),
+        "lookup": lambda: looking_teacher(finished.ids.tolist(), finished.reply, 3, PromptLookup()),
+        "ngram": lambda: looking_teacher(finished.ids.tolist(), finished.reply, 3, NgramDrafter(MEMORY)),
+        "lookup, then ngram": lambda: looking_teacher(finished.ids.tolist(), finished.reply, 3, LookupFirst(NgramDrafter(MEMORY))),
     }[kind]()
     told = replay_rounds(teacher, length)
     assert [committed for _, committed in told] == [len(done.committed) for done in rounds]

@@ -4,9 +4,12 @@ import pytest
 import torch
 import transformers
 
+from models.attention.signature import repeat_heads
+from models.attention.softmax import softmax_weights
 from models.language.chat_template import encode_chat
 from models.language.formats import lossless
 from models.language.loading import load_language_model
+from models.nn.probe import Probe
 from models.nn.rope import pairs_to_half_split
 
 PROMPTS = ["What is the capital of France?", "Write a Python function that adds two numbers.", "Tell me a story about 3 foxes 🦊."]
@@ -76,6 +79,21 @@ def test_fifty_greedy_tokens_are_transformers(exact, theirs):
         torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=50, do_sample=False, eos_token_id=None
     )[0, len(ids) :]  # fmt: skip
     assert greedy(exact, ids, 50) == wanted.tolist()
+
+
+def test_attention_of_every_layer_equals_transformers_eager(exact, theirs):
+    ids, probe, chosen = torch.tensor([prompt(exact, " ".join(PROMPTS))]), Probe("q", "k"), theirs.config._attn_implementation
+    exact.model(ids, probe=probe)
+    theirs.set_attn_implementation("eager")
+    try:
+        wanted = theirs(ids, output_attentions=True).attentions
+    finally:
+        theirs.set_attn_implementation(chosen)
+    assert len(wanted) == 30
+    for layer, other in enumerate(wanted):
+        q, k = (side[layer].transpose(1, 2) for side in (probe.q, probe.k))
+        ours = softmax_weights(q, repeat_heads(k, 9))
+        assert (ours - other).abs().max() < 1e-5 and (ours.sum(-1) - 1).abs().max() < 1e-5
 
 
 def test_it_answers(smollm2):

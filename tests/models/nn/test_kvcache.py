@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.nn.kvcache import FIRST_ROOM, CacheFullError, KVCache
+from models.nn.mla import LatentCache
 
 
 def filled(n: int, max_len: int = 2000, start: int = 0) -> KVCache:
@@ -82,3 +83,10 @@ def test_a_copy_goes_its_own_way():
     append(cache, [60])
     cache.crop(2)
     assert contents(twin) == [0, 1, 2, 3, 50] and contents(cache) == [0, 1]
+
+
+def test_a_copy_is_of_the_same_kind():
+    cache = LatentCache(2, 5, 100)
+    cache.extend(3)
+    twin = cache.copy()
+    assert type(twin) is LatentCache and twin.length == 3 and len(twin.extend(1)) == 2 and cache.length == 3

@@ -1,6 +1,6 @@
-"""Short jobs of the panel: submit, hand the result to a method, or the failure to the banner.
+"""Short jobs of a panel: submit, hand the result to a method, or the failure to the banner.
 
-An errand of a key replaces the waiting ones of that key (policy "follow").
+An errand of a key replaces the waiting ones of that key (policy "follow"), so a dragged slider never queues up.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from app.protocol.errors import UserError
 from app.protocol.job import Job
 from app.protocol.payloads import Result
 
@@ -19,9 +20,10 @@ class Errands(QObject):
 
     failed = Signal(object)
 
-    def __init__(self, engine: Any, parent: QObject) -> None:
+    def __init__(self, engine: Any, name: str, parent: QObject) -> None:
+        """`name`: the panel's, so that keys of different panels do not meet."""
         super().__init__(parent)
-        self._engine = engine
+        self._engine, self._name = engine, name
         self._out: list[Errand] = []
 
     def run(
@@ -29,7 +31,7 @@ class Errands(QObject):
         key: str = "", failed: Callable[[Any], None] | None = None, progress: Callable[[Any], None] | None = None,
     ) -> Errand:  # fmt: skip
         """Submit `job`; `done(result)` or `failed(report)` is called on this thread, neither if it was cancelled."""
-        handle = self._engine.submit(job, key=f"chat/{key or job.name}", policy="follow" if key else "queue")
+        handle = self._engine.submit(job, key=f"{self._name}/{key or job.name}", policy="follow" if key else "queue")
         errand = Errand(self, handle, done, failed or self.failed.emit, progress)
         self._out.append(errand)
         return errand
@@ -60,7 +62,10 @@ class Errand(QObject):
 
     @Slot(object)
     def _on_done(self, result: Result) -> None:
-        self._done(result)
+        try:
+            self._done(result)
+        except UserError as error:
+            self._failed(error)
 
     @Slot(object)
     def _on_failed(self, report: Any) -> None:

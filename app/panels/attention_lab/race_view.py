@@ -1,0 +1,69 @@
+"""Losses and accuracies of small models over their updates."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QSplitter, QStackedLayout, QVBoxLayout, QWidget
+
+from app.panels.attention_lab.race import Race
+from app.protocol.payloads import Curve
+from app.widgets.colour_key import ColourKey, Entry
+from app.widgets.curve_view import CurveView
+
+WINDOW = 10
+"""Updates over which a training loss is averaged for the eye."""
+EMPTY = (
+    "Press Train: a fresh little language model for each ticked attention learns from the same texts, in turns, and their losses grow here "
+    "side by side."
+)
+
+
+class RaceView(QWidget):
+    """Two plots over one another."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.losses = CurveView(x_label="update", y_label=f"training loss, mean of {WINDOW} updates", y_unit="nats")
+        self.scores = CurveView(x_label="update", y_label="accuracy on texts apart, share of tokens")
+        self._colours: dict[str, int] = {}
+        split = QSplitter(Qt.Orientation.Vertical)
+        split.addWidget(self.losses)
+        split.addWidget(self.scores)
+        self.key, both = ColourKey(), QWidget()
+        box = QVBoxLayout(both)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.key)
+        box.addWidget(split, 1)
+        for plot in (self.losses, self.scores):
+            plot.set_legend_shown(False)
+        empty = QLabel(EMPTY, wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter, margin=48)
+        empty.setProperty("role", "muted")
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(empty)
+        self._stack.addWidget(both)
+
+    def begin(self, colours: dict[str, int]) -> None:
+        """Another training."""
+        self._colours = dict(colours)
+        self.key.set_entries([Entry(name, colour, colour >= 8) for name, colour in colours.items()])
+        for plot in (self.losses, self.scores):
+            plot.clear()
+        self._stack.setCurrentIndex(1)
+
+    def show_race(self, race: Race, channel: str) -> None:
+        """Draw what a record of that channel has changed."""
+        plot, book = (self.losses, race.trained) if channel == "train" else (self.scores, race.tested)
+        for name, points in book.items():
+            x = np.array([point.step for point in points], float)
+            y = smoothed(np.array([point.loss for point in points])) if channel == "train" else np.array([p.accuracy for p in points])
+            plot.set_curve(name, Curve(x, y, label=name), colour=self._colours.get(name, 0), dashed=self._colours.get(name, 0) >= 8)
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Each value with up to WINDOW - 1 before it, averaged."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    end = np.arange(1, len(values) + 1)
+    begin = np.maximum(end - WINDOW, 0)
+    return (sums[end] - sums[begin]) / (end - begin)

@@ -1,0 +1,114 @@
+"""The right column: what the gate of one layer decided about one token, in bars, numbers and words."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from app.panels.routing.reading import Reading
+from app.protocol.routing import RoutedModel, RoutedPass
+from app.widgets.affinity_bars import AffinityBars
+from app.widgets.inspector import Inspector
+
+EXPLAIN = {
+    "sigmoid": "Every expert has an affinity of its own, a sigmoid of the gate's logit. Affinity plus bias decides who is chosen; "
+    "the weights come from the affinities alone.",
+    "softmax": "The affinities are a softmax of the gate's logits: they share one whole, and the largest are chosen.",
+}
+MOST_LINES = 8
+PAPERS = {"sigmoid": "arXiv 2412.19437, eq. 12 to 16; bias: arXiv 2408.15664", "softmax": "arXiv 1701.06538, 2101.03961, 2401.04088"}
+
+
+class TokenSide(QWidget):
+    """Layer choice, bars, inspector."""
+
+    row_chosen = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.layers, self.bars, self.inspector = QComboBox(), AffinityBars(), Inspector()
+        column, row = QVBoxLayout(self), QHBoxLayout()
+        column.setContentsMargins(0, 8, 0, 0)
+        column.setSpacing(4)
+        row.setContentsMargins(12, 0, 12, 0)
+        self.layers.setAccessibleName("Layer")
+        self.layers.setToolTip("The layer whose experts are told: in the bars here, in the numbers under the tokens, in the pages below")
+        self.layers.activated.connect(self._on_row)
+        row.addWidget(QLabel("Layer"))
+        row.addWidget(self.layers, 1)
+        bars = QHBoxLayout()
+        bars.setContentsMargins(12, 0, 12, 0)
+        bars.addWidget(self.bars)
+        column.addLayout(row)
+        column.addLayout(bars)
+        column.addWidget(self.inspector, 1)
+        self.setMinimumWidth(248)
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is looked at."""
+        self.bars.clear()
+        self.inspector.clear("Click a token to see what the gates thought of every expert: affinity, bias, and how close it was.")
+
+    def set_model(self, looked: RoutedModel) -> None:
+        """Which layers there are."""
+        self.layers.clear()
+        self.layers.addItems([f"{layer}" for layer in looked.layers])
+
+    def set_row(self, row: int) -> None:
+        """Show a layer's place; tells nobody."""
+        self.layers.setCurrentIndex(row)
+
+    def show_token(self, reading: Reading, token: int, row: int) -> None:
+        """One token in one layer."""
+        told, t = reading.at(token)
+        experts, bias = [int(e) for e in told.experts[row, t]], None if told.bias is None else told.bias[row]
+        live = [e for e, ok in zip(experts, told.live[row, t], strict=True) if ok]
+        flipped = [e for e, flip in zip(experts, told.flips[row, t], strict=True) if flip]
+        self.bars.set_values(told.affinities[row, t], bias, live, flipped)
+        self.inspector.set_content(
+            f"“{reading.text_of(token)}”", self._rows(reading, token, told, t, row), self._equation(reading.looked, told, t, row),
+            EXPLAIN[reading.looked.gate], PAPERS[reading.looked.gate],
+        )  # fmt: skip
+
+    @staticmethod
+    def _rows(reading: Reading, token: int, told: RoutedPass, t: int, row: int) -> list[tuple[str, ...]]:
+        nats, margin = told.tokens.values[t], float(told.margin[row, t])
+        phase = "given" if told.phase == "prompt" else "written"
+        rows: list[tuple[str, ...]] = [("place", f"{token + 1} of {len(reading)}, {phase}"), ("layer", str(reading.looked.layers[row]))]
+        for e, w, live, full in zip(told.experts[row, t], told.weights[row, t], told.live[row, t], told.dropped[row, t], strict=True):
+            words = f"weight {w:.3f}"
+            rows.append((f"expert {e}", "was full: the token passed by" if full else words if live else "none left to choose"))
+        closest = "none was left out" if math.isinf(margin) else f"{margin:.4f}"
+        rows.append(("margin", closest, "score of the last expert chosen minus that of the best left out"))
+        flips = [str(int(e)) for e, flip in zip(told.experts[row, t], told.flips[row, t], strict=True) if flip]
+        if told.bias is not None:
+            rows.append(("only by bias", ", ".join(flips) or "none", "experts that would not have been chosen without the selection bias"))
+        rows.append(("routed adds", f"{told.routed_norm[row, t]:.3f}", "length of what the chosen experts add to the residual stream"))
+        if told.shared_norm is not None:
+            rows.append(("shared adds", f"{told.shared_norm[row, t]:.3f}", "length of what the shared expert adds"))
+        if not math.isnan(nats):
+            rows.append(("-log p", f"{nats:.3f} nats", "how surprising the token was, given those before it"))
+        if told.touched:
+            rows.append(("pass", f"{told.read} token{'s' if told.read != 1 else ''}, {told.touched[row]} experts read"))
+        return rows
+
+    @staticmethod
+    def _equation(looked: RoutedModel, told: RoutedPass, t: int, row: int) -> str:
+        lines = []
+        for e in told.experts[row, t].tolist()[:MOST_LINES]:
+            affinity = told.affinities[row, t, e]
+            if told.bias is None:
+                lines.append(f"p_{e} = {affinity:.3f}")
+            else:
+                bias = told.bias[row, e]
+                lines.append(f"s_{e} + b_{e} = {affinity:.3f} {'+' if bias >= 0 else '-'} {abs(bias):.3f} = {affinity + bias:.3f}")
+        if looked.groups:
+            lines.append(f"best {looked.groups[1]} of {looked.groups[0]} groups compete")
+        return "\n".join(lines)
+
+    @Slot(int)
+    def _on_row(self, row: int) -> None:
+        self.row_chosen.emit(row)

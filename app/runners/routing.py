@@ -1,0 +1,188 @@
+"""Runners of the routing panel: read a text and write on with every gate's decisions, and say whether the model is there.
+
+The parts: `routing_source.py` (opening, reading, writing), `routing_book.py` (what the gates decided, and what it adds up to),
+`routing_steer.py` (before and after, two texts), `routing_specialisation.py` (who reads what).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+
+from app import paths
+from app.jobs.routing import BUILT_IN, TRAIN, Routing, RoutingStatus
+from app.protocol.errors import UserError
+from app.protocol.events import Event, Preview, Progress, Record, Step
+from app.protocol.payloads import Result
+from app.protocol.routing import LoadTable, RoutedModel, RoutingSummary
+from app.runners.routing_book import Book
+from app.runners.routing_source import (
+    Looker,
+    catalog_key,
+    check_there,
+    described,
+    encoded,
+    generation,
+    opened,
+    read_text,
+    steering,
+    written,
+)
+from app.worker.context import Ctx
+from models import catalog
+from models.fitting import CHECKPOINT
+
+Run = Generator[Event, None, Result]
+SUMMARY_MS = 700
+DIGITS = 6
+
+
+def routing(job: Routing, ctx: Ctx) -> Run:
+    """Read the text, write on token by token, and add up what the gates decided."""
+    yield Progress(done=0, note="loading the model")
+    with opened(job, ctx) as model:
+        steer = steering(job, model)
+        ids = encoded(job.text, model)
+        looked = described(model, job, steer)
+        yield Record(channel="opened", payload=looked)
+        looker, book = Looker(model, steer), Book(model)
+        cache = yield from read_text(looker, ids, book, ctx)
+        for one in book.passes:
+            yield Record(channel="pass", payload=one)
+        text = ""
+        if job.max_new_tokens and len(ids) < model.context:
+            writing = generation(job, looker, ids, cache, ctx, job.draft_length)
+            yield from write(writing, looker, book, ctx)
+            text = written(writing, model)
+        summary = book.summary()
+        yield Record(channel="summary", payload=summary)
+        return result(looked, book, summary, text)
+
+
+def write(writing, looker: Looker, book: Book, ctx: Ctx) -> Iterator[Event]:
+    """One Record "pass" and one Step for each pass over new tokens; the last token is read as well, so that it is routed too."""
+    yield Preview(channel="summary", payload=book.summary(exact=False))
+    steps = 0
+    for done in writing.rounds():
+        made = book.take(looker, len(done.committed), "generation")
+        if made is not None:
+            steps += 1
+            yield Record(channel="pass", payload=made)
+            yield Step(index=steps, total=0)
+        if ctx.every(SUMMARY_MS) and ctx.wants("summary"):
+            yield Preview(channel="summary", payload=book.summary(exact=False))
+    if writing.cache.length < looker.model.context and len(book.ids) < len(writing.ids):
+        looker.step(writing._tensor(writing.ids[-1:]), writing.cache)
+        made = book.take(looker, 1, "generation")
+        yield Record(channel="pass", payload=made)
+        yield Step(index=steps + 1, total=steps + 1)
+
+
+# --- what is told ---
+
+
+def result(looked: RoutedModel, book: Book, summary: RoutingSummary, text: str) -> Result:
+    """routing.json, the balance table, and the figures."""
+    whole, table = summary.phases["all"], balance_text(looked, summary)
+    facts = {
+        "table": table, "text": text, "model_name": looked.title, "tokens": len(book.ids), "perplexity": summary.perplexity,
+        "max_vio": whole.mean.max_vio, "max_vio_chance": whole.chance.max_vio, "cv": whole.mean.cv, "entropy": whole.mean.entropy,
+        "dead_experts": whole.mean.dead, "dropped": sum(summary.dropped), "steered": list(looked.steered),
+    }  # fmt: skip
+    return Result(files={"routing.json": routing_json(looked, book, summary), "balance.txt": table + "\n"}, facts=facts)
+
+
+def routing_json(looked: RoutedModel, book: Book, summary: RoutingSummary) -> dict:
+    """Per layer and token: experts, weights, affinities, bias; and the balance."""
+    tokens = [
+        {"text": text, "id": token, "phase": one.phase, "nats": value}
+        for one in book.passes for text, token, value in zip(one.tokens.texts, one.tokens.ids, one.tokens.values)
+    ]  # fmt: skip
+    layers = [{"layer": layer, "bias": _bias(book, row), "tokens": _decisions(book, row)} for row, layer in enumerate(looked.layers)]
+    return {
+        "model": asdict(looked), "tokens": tokens, "layers": layers,
+        "balance": {phase: table_facts(table, summary.layers) for phase, table in summary.phases.items()},
+        "experts_touched": {
+            "window": list(summary.window), "mean": summary.touched.mean(0).round(DIGITS).tolist(), "chance": list(summary.touched_chance),
+        },
+    }  # fmt: skip
+
+
+def _bias(book: Book, row: int) -> list[float] | None:
+    bias = book.passes[0].bias
+    return None if bias is None else bias[row].tolist()
+
+
+def _decisions(book: Book, row: int) -> list[dict]:
+    found = []
+    for one in book.passes:
+        for t in range(len(one.tokens.ids)):
+            found.append({
+                "experts": one.experts[row, t].tolist(), "weights": _short(one.weights[row, t]),
+                "affinities": _short(one.affinities[row, t]), "only_by_bias": one.flips[row, t].tolist(),
+                "live": one.live[row, t].tolist(), "dropped": one.dropped[row, t].tolist(), "margin": float(one.margin[row, t]),
+                "routed_norm": round(float(one.routed_norm[row, t]), DIGITS),
+                "shared_norm": None if one.shared_norm is None else round(float(one.shared_norm[row, t]), DIGITS),
+            })  # fmt: skip
+    return found
+
+
+def _short(values) -> list[float]:
+    return [round(float(value), DIGITS) for value in values]
+
+
+def table_facts(table: LoadTable, layers: tuple[int, ...]) -> dict:
+    """Loads and numbers of a phase."""
+    return {
+        "tokens": table.tokens, "mean": asdict(table.mean), "chance": asdict(table.chance),
+        "layers": [{"layer": n, "load": list(load), **asdict(b)} for n, load, b in zip(layers, table.load, table.layers)],
+    }  # fmt: skip
+
+
+def balance_text(looked: RoutedModel, summary: RoutingSummary) -> str:
+    """The balance table of the command line: every number beside what a random router shows at as many tokens."""
+    lines = [f"{looked.title}: {len(looked.layers)} layers of {looked.n_experts} experts, {looked.top_k} a token"]
+    lines += [f"steered: {', '.join(looked.steered)}"] if looked.steered else []
+    for phase, table in summary.phases.items():
+        if phase == "all" and len(summary.phases) == 2:
+            continue  # it is the only other phase
+        lines += ["", f"{'both phases' if phase == 'all' else phase}, {table.tokens} tokens", _head()]
+        lines += [_line(str(n), b) for n, b in zip(summary.layers, table.layers)]
+        lines += [_line("mean", table.mean), _line("random", table.chance)]
+    lines += ["", "random: a router that picks uniformly, at as many tokens. MaxVio is over all these tokens together (global)."]
+    return "\n".join(lines)
+
+
+def _head() -> str:
+    return f"{'layer':<8}{'MaxVio':>8}{'CV':>8}{'entropy':>9}{'dead':>7}"
+
+
+def _line(name: str, b) -> str:
+    return f"{name:<8}{b.max_vio:>8.3f}{b.cv:>8.3f}{b.entropy:>9.4f}{b.dead:>7.2f}"
+
+
+# --- status ---
+
+
+def routing_status(job: RoutingStatus, ctx: Ctx) -> Run:
+    """Whether the model can be looked at; loads nothing."""
+    yield Progress(done=0, note="looking")
+    facts = {"ready": True, "title": "", "sentence": "", "hint": "", "train": TRAIN, "checkpoints": checkpoints()}
+    try:
+        key = catalog_key(job.model)
+        facts["title"] = catalog.spec(key).title
+        check_there(key)
+    except UserError as error:
+        facts |= {"ready": False, "sentence": str(error), "hint": error.hint}
+    except catalog.CheckpointError as error:
+        facts |= {"ready": False, "sentence": error.message, "hint": error.hint}
+    facts["built_in"] = catalog.available(BUILT_IN)
+    return Result(facts=facts)
+
+
+def checkpoints() -> list[dict[str, str]]:
+    """Trainings of mixtures in the user's folder that can be looked at, the newest first."""
+    root = paths.data_dir() / "training"
+    found = [folder for pattern in ("moe-*", "*/moe-*") for folder in root.glob(pattern) if (folder / CHECKPOINT).is_file()]
+    found.sort(key=lambda folder: (folder / CHECKPOINT).stat().st_mtime, reverse=True)
+    return [{"folder": str(folder), "title": folder.name} for folder in found]

@@ -1,0 +1,190 @@
+"""Takes down what the gates decided about each token of a text, once, and adds it up.
+
+All statistics are those of `models/language/routing.py`; here they become payloads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.protocol.payloads import Tokens
+from app.protocol.routing import NUMBERS, BalanceNumbers, LoadTable, RoutedPass, RoutingSummary
+from models.language.gating import LayerRouting
+from models.language.routing import Balance, co_activation, contributions, flips, flow, margin, mean_balance, random_router, visits
+
+if TYPE_CHECKING:
+    from app.runners.routing_source import Looker, Opened
+
+WINDOWS = (1, 2, 4, 8, 16)
+NEAR = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+"""While a text grows, the random router is simulated at these numbers of tokens times a power of ten only."""
+TOKEN_FIELDS = ("experts", "weights", "logits", "affinities", "scores", "live", "dropped", "routed_norm", "shared_norm")
+
+
+@dataclass
+class Book:
+    """Everything that is known of a text: tokens, their -log p, phases, and the decisions layer by layer."""
+
+    model: Opened
+    ids: list[int] = field(default_factory=list)
+    nats: list[float] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
+    passes: list[RoutedPass] = field(default_factory=list)
+    laws: list[Tensor] = field(default_factory=list)
+    """log p (n, V) of the token after each place, if `keep_laws`."""
+    keep_laws: bool = False
+    _parts: dict[int, list[LayerRouting]] = field(default_factory=dict)
+    _next: Tensor | None = None  # log p (V,) of the token after the last one taken down
+
+    def take(self, looker: Looker, kept: int, phase: str) -> RoutedPass | None:
+        """Take down the first `kept` tokens of the newest pass, as far as they are new; None if all were known."""
+        first = len(self.ids) - looker.start
+        if first >= kept:
+            return None
+        ids = looker.ids[first:kept]
+        rows = {layer: _rows(one, first, kept) for layer, one in looker.trace.layers.items()}
+        for layer, one in rows.items():
+            self._parts.setdefault(layer, []).append(one)
+        logp = looker.logits[:kept].float().log_softmax(-1).cpu()           # (kept, V)
+        start, nats = len(self.ids), self._score(logp, first, ids)
+        if self.keep_laws:
+            self.laws.append(logp[first:])
+        self.ids += ids
+        self.nats += nats
+        self.phases += [phase] * len(ids)
+        touched = tuple(int((one.counts() > 0).sum()) for _, one in sorted(looker.trace.layers.items()))
+        made = routed_pass(rows, self._tokens(ids, nats), start, phase, len(looker.ids), touched)
+        self.passes.append(made)
+        return made
+
+    def _score(self, logp: Tensor, first: int, ids: list[int]) -> list[float]:
+        """-log p of the new tokens, nan for the very first of the text."""
+        before = logp[first - 1 : -1] if first else torch.cat([logp.new_full((1, logp.shape[1]), math.nan), logp[:-1]])
+        if first == 0 and self._next is not None:
+            before[0] = self._next
+        self._next = logp[-1]
+        return (-before.gather(1, torch.tensor(ids)[:, None])[:, 0]).tolist()
+
+    def _tokens(self, ids: list[int], nats: list[float]) -> Tokens:
+        return Tokens(texts=tuple(map(self.model.tokenizer.token_text, ids)), ids=tuple(ids), values=tuple(nats), label="-log p (nats)")
+
+    @property
+    def predicted(self) -> list[float]:
+        """-log p of the prompt's tokens that have one before them."""
+        return [value for value, phase in zip(self.nats, self.phases) if phase == "prompt" and not math.isnan(value)]
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the prompt's mean -log p; nan if nothing was predicted."""
+        found = self.predicted
+        return math.exp(sum(found) / len(found)) if found else math.nan
+
+    def joined(self) -> dict[int, LayerRouting]:
+        """The decisions of each layer about all tokens together, layers in order."""
+        return {layer: _joined(self._parts[layer]) for layer in sorted(self._parts)}
+
+    # --- sums ---
+
+    def table(self, joined: dict[int, LayerRouting], phase: str, exact: bool = True) -> LoadTable | None:
+        """Loads of a phase ("all": of both); None if it has no tokens."""
+        where = torch.tensor([phase in ("all", one) for one in self.phases])
+        return load_table(joined, where, exact) if bool(where.any()) else None
+
+    def summary(self, exact: bool = True) -> RoutingSummary:
+        """All numbers of the text so far; without `exact`, baselines are for about as many tokens."""
+        joined = self.joined()
+        layers = list(joined.values())
+        tables = {phase: self.table(joined, phase, exact) for phase in ("all", "prompt", "generation")}
+        seen = [visits(one) for one in layers]                              # L x (T, E)
+        norms = [contributions(one) for one in layers]
+        shared = layers[0].shared_norm is not None
+        E, k = layers[0].n_experts, layers[0].top_k
+        windows = tuple(n for n in WINDOWS if n <= len(self.ids))
+        found = self.predicted
+        return RoutingSummary(
+            layers=tuple(joined), top_k=k, phases={phase: table for phase, table in tables.items() if table is not None},
+            together=_stacked([co_activation(one) for one in layers], (E, E)),
+            together_chance=_stacked([one.mean(0) for one in seen], (E,)),
+            flow=_stacked([flow(a, b) for a, b in zip(layers, layers[1:])], (E, E)),
+            flipped=tuple(float(flips(one).double().mean()) for one in layers), dropped=tuple(int(one.dropped.sum()) for one in layers),
+            routed_norm=tuple(routed for routed, _ in norms), shared_norm=tuple(value for _, value in norms) if shared else (),
+            window=windows, touched=_stacked([touched(one, windows) for one in seen], (len(windows),)),
+            touched_chance=tuple(E * (1 - (1 - k / E) ** n) for n in windows),
+            nats=sum(found) / len(found) if found else 0.0, predicted=len(found),
+        )  # fmt: skip
+
+
+def load_table(joined: dict[int, LayerRouting], where: Tensor | None = None, exact: bool = True) -> LoadTable:
+    """Loads and numbers of all layers, over the tokens (T,) bool of one text."""
+    layers = list(joined.values())
+    mask = None if where is None else where[None].to(layers[0].live.device)
+    counts = [one.counts(mask).cpu() for one in layers]
+    tokens = layers[0].experts.shape[1] if where is None else int(where.sum())
+    numbers = [Balance.of(one) for one in counts]
+    near = tokens if exact else nearby(tokens)
+    return LoadTable(
+        tokens=tokens, chance_tokens=near, load=tuple(tuple(one.tolist()) for one in counts),
+        layers=tuple(map(told, numbers)), mean=told(mean_balance(numbers)),
+        chance=told(random_router(layers[0].n_experts, layers[0].top_k, near)),
+    )  # fmt: skip
+
+
+def told(balance: Balance) -> BalanceNumbers:
+    """As a payload."""
+    return BalanceNumbers(**{name: getattr(balance, name) for name in NUMBERS})
+
+
+def nearby(tokens: int) -> int:
+    """A round number of tokens close to this one, so that few different baselines are ever simulated."""
+    power = 10 ** int(math.log10(tokens))
+    return min((round(step * scale) for scale in (power, 10 * power) for step in NEAR), key=lambda round_: abs(round_ - tokens))
+
+
+def touched(seen: Tensor, windows: tuple[int, ...]) -> Tensor:
+    """Different experts that n neighbouring tokens visit, on average over all places: seen (T, E) -> (windows,)."""
+    return torch.stack([seen.unfold(0, n, 1).amax(-1).sum(-1).mean() for n in windows])
+
+
+def routed_pass(
+    rows: dict[int, LayerRouting], tokens: Tokens, start: int, phase: str, read: int, touched: tuple[int, ...]
+) -> RoutedPass:
+    """Decisions about tokens of one text (B = 1) as a payload."""
+    layers = [rows[layer] for layer in sorted(rows)]
+
+    def stacked(values: list[Tensor]) -> np.ndarray:
+        return torch.stack([value[0] for value in values]).cpu().numpy()
+
+    first = layers[0]
+    return RoutedPass(
+        start=start, phase=phase, tokens=tokens, experts=stacked([one.experts for one in layers]).astype(np.int16),
+        weights=stacked([one.weights.float() for one in layers]), affinities=stacked([one.affinities for one in layers]),
+        bias=None if first.bias is None else torch.stack([one.bias for one in layers]).cpu().numpy(),
+        flips=stacked([flips(one) for one in layers]), live=stacked([one.live for one in layers]),
+        dropped=stacked([one.dropped for one in layers]), margin=stacked([margin(one) for one in layers]),
+        routed_norm=stacked([one.routed_norm.float() for one in layers]),
+        shared_norm=None if first.shared_norm is None else stacked([one.shared_norm.float() for one in layers]),
+        read=read, touched=touched,
+    )  # fmt: skip
+
+
+def _rows(routing: LayerRouting, first: int, end: int) -> LayerRouting:
+    """The same about some of the tokens."""
+    cut = {name: getattr(routing, name) for name in TOKEN_FIELDS}
+    return replace(routing, **{name: None if value is None else value[:, first:end] for name, value in cut.items()})
+
+
+def _joined(parts: list[LayerRouting]) -> LayerRouting:
+    whole = {name: [getattr(one, name) for one in parts] for name in TOKEN_FIELDS}
+    return replace(parts[0], **{name: None if values[0] is None else torch.cat(values, 1) for name, values in whole.items()})
+
+
+def _stacked(values: list[Tensor], shape: tuple[int, ...]) -> np.ndarray:
+    if not values:
+        return np.zeros((0, *shape), np.float32)
+    return torch.stack(values).float().cpu().numpy()

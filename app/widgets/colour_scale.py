@@ -1,0 +1,73 @@
+"""Numbers as colours: viridis from 0 for magnitudes, a diverging map about 0 for signed values, linear or logarithmic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QImage, QPainter
+
+from app import theme
+
+DECADES = 4
+"""A logarithmic scale runs over so many powers of ten below its top; what is smaller has the lowest colour."""
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """From 0 (or -top, if signed) to `top`."""
+
+    top: float = 1.0
+    log: bool = False
+    signed: bool = False
+
+    def shares(self, values: np.ndarray) -> np.ndarray:
+        """Place on the scale, 0 to 1 (nan stays nan); a signed scale has 0 at 0.5."""
+        share = np.abs(values) / (self.top or 1.0)
+        if self.log:
+            with np.errstate(divide="ignore"):
+                share = 1 + np.log10(share) / DECADES
+        share = np.clip(share, 0, 1)
+        return 0.5 + np.sign(values) * share / 2 if self.signed else share
+
+    def picture(self, values: np.ndarray, hidden: np.ndarray | None = None) -> QImage:
+        """float (H, W) -> a picture of H x W pixels; nan and `hidden` cells stay transparent."""
+        clear = np.isnan(values) if hidden is None else hidden | np.isnan(values)
+        levels = np.nan_to_num(self.shares(values) * 255).astype(np.uint8)
+        pixels = colours(self.signed, theme.tokens().name)[levels]
+        pixels[clear] = 0
+        return _image(pixels)
+
+    def ends(self) -> tuple[str, str]:
+        """The numbers at both ends."""
+        low = f"−{figure(self.top)}" if self.signed else f"≤{figure(self.top / 10**DECADES)}" if self.log else "0"
+        return low, figure(self.top)
+
+    def words(self, what: str = "colours") -> str:
+        """The scale in words: for captions."""
+        low, high = self.ends()
+        return f"{what} {low} to {high}, {'logarithmic' if self.log else 'linear'}"
+
+    def paint_bar(self, painter: QPainter, place: QRectF) -> None:
+        """The colours from low to high."""
+        painter.drawImage(place, _image(colours(self.signed, theme.tokens().name)[None, :].copy()))
+
+
+@cache
+def colours(signed: bool, _theme: str) -> np.ndarray:
+    """256 opaque colours as 0xAARRGGBB, uint32 (256,)."""
+    table = theme.lookup_table("diverging" if signed else "viridis").astype(np.uint32)
+    return (0xFF << 24) | (table[:, 0] << 16) | (table[:, 1] << 8) | table[:, 2]
+
+
+def figure(value: float) -> str:
+    """A weight, three figures."""
+    return "0" if value == 0 else f"{value:.3f}" if 0.001 <= abs(value) < 10 else f"{value:.3g}" if abs(value) >= 10 else f"{value:.1e}"
+
+
+def _image(pixels: np.ndarray) -> QImage:
+    height, width = pixels.shape
+    pixels = np.ascontiguousarray(pixels, np.uint32)
+    return QImage(pixels.data, width, height, width * 4, QImage.Format.Format_ARGB32_Premultiplied).copy()

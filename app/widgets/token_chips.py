@@ -1,0 +1,225 @@
+"""A text as token chips, shaded by a weight each: what is pointed at, what is pinned, and how much each of the others counts for it.
+
+Words are never broken; only lines in sight are painted. A click pins a token, Shift adds one, Enter and Shift+Enter do the same from the
+keyboard, where the arrows go from token to token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from app import theme
+from app.protocol.chat import ForcedToken
+from app.widgets.colour_scale import ColourScale, figure
+from app.widgets.token_layout import Heights, TokenLayout
+from app.widgets.token_words import quoted
+
+FULL_SHADE = 120  # alpha of the largest weight: words on it keep a contrast of 4.5 to 1
+_STEPS = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}
+KEY_HELP = [
+    ("Arrows, Enter", "In the text: another token, pin it"),
+    ("Shift+Enter, Shift+click", "In the text: pin one more"),
+    ("Esc", "Unpin all"),
+]
+
+
+class TokenChips(QWidget):
+    """Shows the tokens of one text."""
+
+    hovered = Signal(int)
+    """The token under the pointer or at the keyboard's cursor, -1 if there is none."""
+    clicked = Signal(int, bool)
+    """A token, and whether it comes in addition to those pinned."""
+
+    def __init__(self, parent: QWidget | None = None, *, name: str = "Tokens") -> None:
+        super().__init__(parent)
+        self._shades: np.ndarray | None = None
+        self._scale = ColourScale()
+        self._pinned: frozenset[int] = frozenset()
+        self._hover = self._lit = self._current = -1
+        self._note = ""
+        self._widths: dict[str, float] = {}
+        self._metrics = QFontMetricsF(theme.font(mono=True))
+        self._layout = self._made(560.0)
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(policy)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName(name)
+        theme.notifier().changed.connect(self._restyle)
+
+    # content -------------------------------------------------------------------------------------------------------
+
+    def set_tokens(self, texts: Sequence[str]) -> None:
+        """Show another text, unshaded."""
+        self._layout = self._made(max(float(self.width()), 40.0))
+        self._layout.begin([ForcedToken(id=0, text=text, piece=text) for text in texts])
+        self._shades, self._pinned = None, frozenset()
+        self._hover = self._lit = self._current = -1
+        self._fit()
+        self.update()
+
+    def set_shades(self, weights: np.ndarray | None, *, log: bool = False, note: str = "") -> None:
+        """A weight for each token, shaded from 0 to the largest; `note` tells in tooltips what the weights are."""
+        self._shades = weights
+        largest = float(np.nanmax(np.abs(weights))) if weights is not None and weights.size else 1.0
+        self._scale, self._note = ColourScale(largest, log), note
+        self.update()
+
+    def set_pinned(self, tokens: Sequence[int]) -> None:
+        """Outline tokens."""
+        self._pinned = frozenset(tokens)
+        self.update()
+
+    def set_lit(self, token: int) -> None:
+        """Outline a token that is pointed at elsewhere, -1: none."""
+        if token != self._lit:
+            self._lit = token
+            self.update()
+
+    @property
+    def scale(self) -> ColourScale:
+        """How weights become shades."""
+        return self._scale
+
+    def count(self) -> int:
+        """How many tokens there are."""
+        return len(self._layout.chips)
+
+    def text(self) -> str:
+        """The chips, separated by a bar: what a screen reader and a test see."""
+        return "|".join(chip.text for chip in self._layout.chips)
+
+    def weight(self, token: int) -> float | None:
+        """The weight a token is shaded by."""
+        return float(self._shades[token]) if self._shades is not None and token < len(self._shades) else None
+
+    # size ----------------------------------------------------------------------------------------------------------
+
+    def _made(self, width: float) -> TokenLayout:
+        return TokenLayout(self._measure, width, Heights(entropy=0, chip=20, ghost=0, gap=3))
+
+    def _measure(self, text: str) -> float:
+        if text not in self._widths:
+            self._widths[text] = self._metrics.horizontalAdvance(text)
+        return self._widths[text]
+
+    @Slot()
+    def _restyle(self) -> None:
+        self.setFont(theme.font(mono=True))
+        self._metrics = QFontMetricsF(self.font())
+        self._widths.clear()
+        self.update()
+
+    def _fit(self) -> None:
+        height = max(ceil(self._layout.height), 20)
+        if height != self.height():
+            self.setFixedHeight(height)
+
+    def resizeEvent(self, event) -> None:
+        super().resizeEvent(event)
+        if self.width() != self._layout.width:
+            self._layout.flow(max(float(self.width()), 40.0))
+            self._fit()
+
+    def sizeHint(self) -> QSize:
+        return QSize(300, max(ceil(self._layout.height), 20))
+
+    def top_of(self, token: int) -> int:
+        """Where the line of a token begins, for scrolling to it."""
+        return int(self._layout.lines[self._layout.line_of(token)].y) if self._layout.lines else 0
+
+    # painting ------------------------------------------------------------------------------------------------------
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setFont(theme.font(mono=True))
+        layout = self._layout
+        if not layout.lines:
+            return
+        for line in range(layout.line_at(event.rect().top()), layout.line_at(event.rect().bottom()) + 1):
+            for number in layout.chips_of(line):
+                chip = layout.chips[number]
+                self._paint_chip(painter, number, QRectF(chip.x, layout.lines[line].y, chip.width, layout.heights.chip), chip.text)
+        if self.hasFocus():
+            painter.setPen(QPen(theme.colour("focus"), 1))
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+
+    def _paint_chip(self, painter: QPainter, number: int, place: QRectF, text: str) -> None:
+        weight = self.weight(number)
+        if weight is not None and not np.isnan(weight):
+            role = "accent" if weight >= 0 else "error"
+            painter.fillRect(place, theme.colour(role, round(FULL_SHADE * float(self._scale.shares(np.array(abs(weight)))))))
+        painter.setPen(theme.colour("text"))
+        painter.drawText(place.adjusted(1, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
+        painter.setPen(QPen(theme.colour("line"), 1))
+        painter.drawLine(place.bottomLeft(), place.bottomRight())
+        if number in self._pinned:
+            painter.setPen(QPen(theme.colour("accent"), 2))
+            painter.drawRect(place.adjusted(0, 1, -1, -1))
+        elif number in (self._hover, self._lit, self._current if self.hasFocus() else -1):
+            painter.setPen(QPen(theme.colour("warn"), 1))
+            painter.drawRect(place.adjusted(0, 0, -1, -1))
+
+    # mouse and keys ------------------------------------------------------------------------------------------------
+
+    def mouseMoveEvent(self, event) -> None:
+        token = self._layout.chip_at(event.position().x(), event.position().y())
+        self.setCursor(Qt.CursorShape.ArrowCursor if token is None else Qt.CursorShape.PointingHandCursor)
+        self._point(-1 if token is None else token)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._point(-1)
+
+    def _point(self, token: int) -> None:
+        if token != self._hover:
+            self._hover = token
+            self.update()
+            self.hovered.emit(token)
+
+    def mousePressEvent(self, event) -> None:
+        token = self._layout.chip_at(event.position().x(), event.position().y())
+        if event.button() == Qt.MouseButton.LeftButton and token is not None:
+            self._current = token
+            self.clicked.emit(token, bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key, last = Qt.Key(event.key()), self.count() - 1
+        if key in _STEPS and last >= 0:
+            self._go(min(max(self._current + _STEPS[key], 0), last))
+        elif key in (Qt.Key.Key_Home, Qt.Key.Key_End) and last >= 0:
+            self._go(0 if key == Qt.Key.Key_Home else last)
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._current >= 0:
+            self.clicked.emit(self._current, bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+        else:
+            super().keyPressEvent(event)
+
+    def _go(self, token: int) -> None:
+        self._current = token
+        self._point(token)
+        self.update()
+
+    def focusOutEvent(self, event) -> None:
+        super().focusOutEvent(event)
+        self._point(-1)
+        self.update()
+
+    def tip(self, token: int) -> str:
+        """What hovering over a token tells."""
+        weight = self.weight(token)
+        first = f"{quoted(self._layout.chips[token].text)}, token {token}"
+        return first if weight is None else f"{first}: {figure(weight)}\n{self._note}".strip()
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            token = self._layout.chip_at(event.pos().x(), event.pos().y())
+            QToolTip.showText(event.globalPos(), "" if token is None else self.tip(token), self)
+            return True
+        return super().event(event)
