@@ -320,9 +320,9 @@ QMenu::separator { height: 1px; background: $line; margin: 4px 0; }
 
 QCheckBox, QRadioButton { spacing: 6px; border: 2px solid transparent; border-radius: 4px; }
 QCheckBox:focus, QRadioButton:focus { border-color: $focus; }
-QCheckBox::indicator, QGroupBox::indicator { width: 14px; height: 14px; border: 1px solid $border;
+QCheckBox::indicator, QGroupBox::indicator, QListView::indicator { width: 14px; height: 14px; border: 1px solid $border;
   border-radius: 3px; background: $surface; }
-QCheckBox::indicator:checked, QGroupBox::indicator:checked { background: $accent; border-color: $accent;
+QCheckBox::indicator:checked, QGroupBox::indicator:checked, QListView::indicator:checked { background: $accent; border-color: $accent;
   image: url($icons/check-$name.svg); }
 QCheckBox::indicator:disabled { border-color: $line; background: $raised; }
 

@@ -19,9 +19,12 @@ import numpy as np
 import pytest
 
 from app.jobs import JOBS, job_class
-from app.protocol import chat, commands, errors, events, infotext, job, models, payloads, status
+from app.jobs.attention_lab import AttentionLengths, AttentionScale, FlashTiles
+from app.protocol import attention, chat, commands, errors, events, infotext, job, models, payloads, status
 from app.registry import PANELS
 from app.runners import RUNNERS, runner
+from tests.app import attention_lab_fakes as lab_fakes
+from tests.app import routing_fakes
 
 ROOT = Path(__file__).resolve().parent.parent
 QT = ("PySide6", "pyqtgraph", "qtawesome", "shiboken6")
@@ -236,12 +239,45 @@ def model_samples() -> list[object]:
     return [models.ModelRow(key="a", title="A", facts=(("b", "c"),)), file, choice, offer]
 
 
+def attention_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/attention.py`."""
+    tokens, one = payloads.Tokens(texts=("a",), ids=(1,)), np.ones((1, 1))
+    looked = attention.Looked(
+        source="text", model="m", number_format="fp32", rows=tokens, columns=tokens, causal=True, layers=("layer 0",), heads=(1,),
+        scale=0.1,
+    )  # fmt: skip
+    maps = attention.OverviewMaps(np.ones((1, 1, 8, 8)), one, np.full((len(attention.SCORES), 1, 1), np.nan))
+    shown = attention.WeightMap(one, layer=0, heads=(0,), rows=(0, 1), columns=(0, 1))
+    edit, following = attention.HeadEdit(layer=0, head=0), attention.NextTokens(texts=("a",), ids=(1,), p=(0.5,))
+    report = attention.EditReport(
+        edits=(edit,), before=following, after=following, before_text="a", after_text="b", before_loss=1.0, after_loss=2.0, kl=(0.0,)
+    )
+    return [looked, maps, shown, attention.TokenProfile([1.0], [1.0], 0, (0,), (0,)), edit, following, report]
+
+
+def lab_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/attention_lab.py`."""
+    plan, tiles = lab_fakes.tiles(FlashTiles())
+    report = lab_fakes.report(AttentionScale(tokens=4))
+    kind = lab_fakes.KINDS[1]
+    return [lab_fakes.head(), kind, kind.knobs[0], lab_fakes.view("softmax"), lab_fakes.lengths(AttentionLengths())[0], plan, tiles[0],
+            report, report.now, *lab_fakes.LEARNERS, *lab_fakes.points(1)]  # fmt: skip
+
+
+def routing_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/routing.py`."""
+    told, steer = routing_fakes.routed(["a", "b"]), routing_fakes.steer_report()
+    summary, table = routing_fakes.summary([told]), steer.before.table
+    return [routing_fakes.MODEL, told, summary, table, table.mean, steer, steer.before, routing_fakes.pair_report(),
+            routing_fakes.specialists("domain")]  # fmt: skip
+
+
 def samples() -> list[object]:
     """One value of each dataclass of the protocol."""
     grey = payloads.Image(np.full((2, 3, 3), 7, np.uint8), label="grey")
     person = payloads.Person(points=((1.0, 2.0, 1.0),) * 18)
     report = errors.ErrorReport(kind="bug", title="no")
-    others = [infotext.Infotext(), *chat_samples(), *model_samples()]
+    others = [infotext.Infotext(), *chat_samples(), *model_samples(), *routing_samples(), *attention_samples(), *lab_samples()]
     return [
         grey, person, report, Sample(), job.Knob(lo=0), status.WorkerStatus(),
         payloads.Points(np.zeros((2, 2))), payloads.Curve([1, 2], [3, 4]), payloads.Matrix(np.eye(2)),

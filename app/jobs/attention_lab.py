@@ -108,9 +108,9 @@ class TrainAttentions(Job):
         help="recall: a key's value; copy: a pattern again; captions: sentences about pictures.",
     )  # fmt: skip
     mechanisms: tuple[str, ...] = knob(TRAINED, title="Mechanisms", help="Names with settings, such as window:width=8.")
-    steps: int = knob(400, lo=1, hi=1_000_000, top=True, title="Updates", help="Of each model.")
+    steps: int = knob(400, lo=1, hi=50_000, top=True, title="Updates", help="Of each model.")
     length: int = knob(64, lo=8, hi=4096, top=True, title="Text length", unit="tokens", help="Tokens of a text.")
-    batch_size: int = knob(16, lo=1, hi=1024, title="Batch", unit="texts", help="Texts an update sees.")
+    batch_size: int = knob(32, lo=1, hi=1024, title="Batch", unit="texts", help="Texts an update sees.")
     lr: float = knob(3e-3, lo=1e-6, hi=1.0, title="Learning rate", help="Peak rate of AdamW, the same for all.")
     dim: int = knob(64, lo=8, hi=512, step=8, title="Width", help="Of the model; heads share it.")
     n_layers: int = knob(2, lo=1, hi=8, title="Layers", help="Blocks of a model.")

@@ -27,7 +27,7 @@ from models.attention.softmax import softmax_weights
 from models.attention.table import ATTENTIONS, kind
 
 Run = Generator[Event, None, Result]
-SHORTEST = 64
+SHORTEST = 16
 WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 FACTORS = tuple(2 ** (n / 2) for n in range(-6, 9))
 """Multiples of 1/sqrt(d) a trained head is shown under, from an eighth to 16."""
@@ -123,7 +123,7 @@ def attention_lengths(job: AttentionLengths, ctx: Ctx) -> Run:
 
 
 def doubling(longest: int) -> list[int]:
-    """64, 128, 256, … up to `longest`."""
+    """16, 32, 64, … up to `longest`."""
     lengths = [SHORTEST]
     while lengths[-1] * 2 <= longest:
         lengths.append(lengths[-1] * 2)

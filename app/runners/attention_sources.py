@@ -97,7 +97,7 @@ def _read(capture: Capture, key: tuple, model: Llama, ctx: Ctx, layer: int) -> G
     capture.parts.clear()
     model(capture.ids, n_layers=wanted[-1] + 1, probe=probe)
     for n in wanted:
-        q, k = (side[n][0].transpose(0, 1).contiguous() for side in (probe.q, probe.k))  # (H, T, D), (H_kv, T, D)
+        q, k = (side[n][0].transpose(0, 1) for side in (probe.q, probe.k))  # (H, T, D), (H_kv, T, D)
         capture.parts["text", 0, n] = Heads(q=q, k=k, causal=True)
     STORE.keep(model, key, capture, ctx.device)
 

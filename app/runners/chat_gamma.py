@@ -30,6 +30,7 @@ from models.decoding.draft_model import DraftModel
 from models.decoding.drafting import Cache, Context, Drafter
 from models.decoding.eagle import EagleDrafter
 from models.decoding.early_exit import EarlyExit
+from models.decoding.lookup_first import LookupFirst
 from models.decoding.medusa import MedusaDrafter
 from models.decoding.mtp import MtpDrafter
 from models.decoding.sampling import SamplingConfig
@@ -96,14 +97,15 @@ def _points(subject: Subject, costs: Costs, other_s: float) -> tuple[list[CurveP
     """The curve, and how often a first guess is right."""
     drafter, text, most = subject.drafter, subject.text, subject.most
     if not isinstance(drafter, MedusaDrafter):
-        teacher = _teacher(subject)
+        teacher = _teacher(drafter, text, most)
         return theory.gamma_curve(teacher, costs, most, other_s), teacher.acceptance
     ranks = replay.medusa_ranks(drafter.heads, drafter.unembed, text)
     return _tree_points(ranks, costs, most, other_s), sum(row[0] == 0 for row in ranks) / max(1, len(ranks))
 
 
-def _teacher(subject: Subject) -> Teacher:
-    drafter, text, most = subject.drafter, subject.text, subject.most
+def _teacher(drafter: Drafter, text: replay.FinishedText, most: int) -> Teacher:
+    if isinstance(drafter, LookupFirst):
+        return replay.lookup_first_teacher(text.ids.tolist(), text.reply, most, drafter, _teacher(drafter.other, text, most))
     if isinstance(drafter, EarlyExit):
         return replay.early_exit_teacher(drafter.net, drafter.n_layers, text, most)
     if isinstance(drafter, DraftModel):
@@ -144,10 +146,11 @@ def _costs(subject: Subject) -> Generator[Event, None, Costs]:
 
         verify_s.append(_seconds(verify))
         yield Progress(done=count, total=2 * rows, unit="costs", note="measuring what checking costs")
-    subject.drafter.observe(0, ids[:-1], subject.text.hidden[:-1])
+    drafter = subject.drafter.other if isinstance(subject.drafter, LookupFirst) else subject.drafter  # lookup costs nothing
+    drafter.observe(0, ids[:-1], subject.text.hidden[:-1])
     for count in range(1, max(2, rows)):
         def draft(count: int = count) -> None:
-            subject.drafter.propose(Context(ids, cache, subject.text.hidden[-2], SamplingConfig(), None, FixedBudget(count)))
+            drafter.propose(Context(ids, cache, subject.text.hidden[-2], SamplingConfig(), None, FixedBudget(count)))
 
         draft_s.append(_seconds(draft))
         yield Progress(done=rows + count, total=2 * rows, unit="costs", note="measuring what drafting costs")

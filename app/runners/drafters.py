@@ -54,7 +54,7 @@ SENTENCES: dict[str, str] = {
     "draft": "A small model of the same vocabulary writes ahead.",
     "medusa": "Extra heads guess several places ahead, checked as a tree.",
     "mtp": "One layer a place ahead, on the model's own states.",
-    "eagle": "One layer continues the model's states, token by token.",
+    "eagle": "Prompt lookup, and where nothing repeats one layer continues the model's states, token by token.",
 }
 MEASURED = "decoding-speed.json"
 
@@ -111,7 +111,7 @@ def open_drafter(kind: str, language: LanguageModel, model: str, ctx: Ctx, stack
         return MedusaDrafter(net, unembed(language, net.kept), typical=Typical() if typical else None)
     if kind == "mtp":
         return MtpDrafter(net, unembed(language, net.kept), language.context)
-    return EagleDrafter(net, language.model.tokens, unembed(language, net.kept), language.context, ctx.device)
+    return LookupFirst(EagleDrafter(net, language.model.tokens, unembed(language, net.kept), language.context, ctx.device))
 
 
 def _untrained(kind: str, language: LanguageModel, ctx: Ctx) -> Drafter:

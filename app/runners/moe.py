@@ -104,6 +104,7 @@ def train_moe(job: TrainMoe, ctx: Ctx) -> Run:
     if job.install:
         training.save(KEY, average.state)
         bank.tokenizer.save(tokenizer_file(KEY))
+        ctx.zoo.drop(KEY)  # so that the next use reads what was written
     facts = {"parameters": sum(p.numel() for p in model.parameters()), "domains": ", ".join(bank.domains), "checkpoint": str(config.folder)}
     return Result(files=result.files, facts={**result.facts, **facts})
 

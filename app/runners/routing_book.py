@@ -58,7 +58,7 @@ class Book:
         self.ids += ids
         self.nats += nats
         self.phases += [phase] * len(ids)
-        touched = tuple(int((one.counts() > 0).sum()) for _, one in sorted(looker.trace.layers.items()))
+        touched = tuple(_different(looker.trace.layers[layer]) for layer in sorted(looker.trace.layers))
         made = routed_pass(rows, self._tokens(ids, nats), start, phase, len(looker.ids), touched)
         self.passes.append(made)
         return made
@@ -154,27 +154,30 @@ def touched(seen: Tensor, windows: tuple[int, ...]) -> Tensor:
 def routed_pass(
     rows: dict[int, LayerRouting], tokens: Tokens, start: int, phase: str, read: int, touched: tuple[int, ...]
 ) -> RoutedPass:
-    """Decisions about tokens of one text (B = 1) as a payload."""
+    """Decisions about tokens of one text as a payload; the layers take the place of sequences, so that all are looked at together."""
     layers = [rows[layer] for layer in sorted(rows)]
-
-    def stacked(values: list[Tensor]) -> np.ndarray:
-        return torch.stack([value[0] for value in values]).cpu().numpy()
-
-    first = layers[0]
+    whole = {name: [getattr(one, name) for one in layers] for name in TOKEN_FIELDS}
+    every = replace(layers[0], **{name: None if values[0] is None else torch.cat(values) for name, values in whole.items()})
+    bias, shared = every.bias, every.shared_norm
     return RoutedPass(
-        start=start, phase=phase, tokens=tokens, experts=stacked([one.experts for one in layers]).astype(np.int16),
-        weights=stacked([one.weights.float() for one in layers]), affinities=stacked([one.affinities for one in layers]),
-        bias=None if first.bias is None else torch.stack([one.bias for one in layers]).cpu().numpy(),
-        flips=stacked([flips(one) for one in layers]), live=stacked([one.live for one in layers]),
-        dropped=stacked([one.dropped for one in layers]), margin=stacked([margin(one) for one in layers]),
-        routed_norm=stacked([one.routed_norm.float() for one in layers]),
-        shared_norm=None if first.shared_norm is None else stacked([one.shared_norm.float() for one in layers]),
+        start=start, phase=phase, tokens=tokens, experts=every.experts.to(torch.int16).cpu().numpy(),
+        weights=every.weights.float().cpu().numpy(), affinities=every.affinities.cpu().numpy(),
+        bias=None if bias is None else torch.stack([one.bias for one in layers]).cpu().numpy(), flips=flips(every).cpu().numpy(),
+        live=every.live.cpu().numpy(), dropped=every.dropped.cpu().numpy(), margin=margin(every).cpu().numpy(),
+        routed_norm=every.routed_norm.float().cpu().numpy(), shared_norm=None if shared is None else shared.float().cpu().numpy(),
         read=read, touched=touched,
     )  # fmt: skip
 
 
+def _different(routing: LayerRouting) -> int:
+    """Different experts that a pass visits in a layer."""
+    return len(set(routing.experts[routing.live].tolist()))
+
+
 def _rows(routing: LayerRouting, first: int, end: int) -> LayerRouting:
     """The same about some of the tokens."""
+    if first == 0 and end == routing.experts.shape[1]:
+        return routing
     cut = {name: getattr(routing, name) for name in TOKEN_FIELDS}
     return replace(routing, **{name: None if value is None else value[:, first:end] for name, value in cut.items()})
 

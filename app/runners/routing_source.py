@@ -240,7 +240,7 @@ def generation(job: Steered, looker: Looker, ids: list[int], cache: KVCache | No
     return Generation(
         net=looker, prompt_ids=ids, drafter=PromptLookup() if draft_length else NoDrafter(),
         sampling=SamplingConfig(temperature=job.temperature, seed=job.seed), length=FixedLength(draft_length),
-        stop_ids=looker.model.stop_ids, max_new_tokens=job.max_new_tokens, context=looker.model.context, cache=cache,
+        stop_ids=looker.model.stop_ids, max_new_tokens=job.max_new_tokens, context=looker.model.context, top=1, cache=cache,
         cached_ids=ids if cache is not None else (), device=ctx.device,
     )  # fmt: skip
 

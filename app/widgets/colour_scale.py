@@ -42,8 +42,8 @@ class ColourScale:
 
     def ends(self) -> tuple[str, str]:
         """The numbers at both ends."""
-        low = f"−{figure(self.top)}" if self.signed else f"≤{figure(self.top / 10**DECADES)}" if self.log else "0"
-        return low, figure(self.top)
+        least = f"≤{self.top / 10**DECADES:.0e}".replace("e-0", "e-")
+        return f"−{figure(self.top)}" if self.signed else least if self.log else "0", figure(self.top)
 
     def words(self, what: str = "colours") -> str:
         """The scale in words: for captions."""

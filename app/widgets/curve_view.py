@@ -153,9 +153,9 @@ class CurveView(QWidget):
         self._legend_wanted = shown
         self._legend.setVisible(shown and len(self._items) > 1)
 
-    def link_x(self, other: CurveView) -> None:
-        """Show the same part of the x axis as another plot."""
-        self._plot.setXLink(other._plot)
+    def link_x(self, other: CurveView | None) -> None:
+        """Show the same part of the x axis as another plot, or a part of its own again."""
+        self._plot.setXLink(other._plot if other is not None else None)
 
     def curves(self) -> dict[str, Curve]:
         """What is drawn, by key."""

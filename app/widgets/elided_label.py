@@ -8,12 +8,13 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import theme
 
+WORDS = -1
 
 class ElidedLabel(QWidget):
-    """Paints itself, so changing its words never lays anything out."""
+    """Paints itself, so changing its words lays nothing out, unless its width is that of its words."""
 
     def __init__(self, role: str = "text", size: int = theme.BODY, *, bold: bool = False, width: int = 0) -> None:
-        """`width`: pixels it would like to have; 0: whatever is left."""
+        """`width`: pixels it would like to have; 0: whatever is left; WORDS: what its words take."""
         super().__init__()
         self._role, self._text, self._wish = role, "", width
         self.setFont(theme.font(size, bold=bold))
@@ -27,13 +28,16 @@ class ElidedLabel(QWidget):
             self.setToolTip(text)
             self.setAccessibleName(text)
             self.update()
+            if self._wish == WORDS:
+                self.updateGeometry()
 
     def text(self) -> str:
         """All the words."""
         return self._text
 
     def sizeHint(self) -> QSize:
-        return QSize(self._wish or 80, self.fontMetrics().height() + 2)
+        width = self.fontMetrics().horizontalAdvance(self._text) + 1 if self._wish == WORDS else self._wish or 80
+        return QSize(width, self.fontMetrics().height() + 2)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(0, self.fontMetrics().height() + 2)

@@ -13,7 +13,7 @@ from PySide6.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, 
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import theme
-from app.widgets.expert_paint import ink_on
+from app.widgets.expert_paint import expert_colour, ink_on
 
 LEFT, HEAD, FOOT = 64, 20, 24
 TEXT_LEAST = 30
@@ -32,7 +32,7 @@ class GridMap(QWidget):
         self._values = np.zeros((0, 0), np.float32)
         self._rows: tuple[str, ...] = ()
         self._columns: tuple[str, ...] = ()
-        self._column_colours: Sequence[QColor] = ()
+        self._experts = False
         self._marked = self._pale = np.zeros((0, 0), bool)
         self._ends, self._table, self._scale_words, self._empty = (0.0, 1.0), "viridis", "", ""
         self._digits, self._least, self._row_height, self._left = 2, least, row_height, left
@@ -49,14 +49,14 @@ class GridMap(QWidget):
     def set_values(
         self, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], ends: tuple[float, float], words: str, *,
         table: str = "viridis", digits: int = 2, marked: np.ndarray | None = None, pale: np.ndarray | None = None,
-        colours: Sequence[QColor] = (),
+        experts: bool = False,
     ) -> None:  # fmt: skip
-        """Show values (R, C); `ends` of the colours and `words` about them; `marked`, `pale` (R, C) bool; `colours` of the column heads."""
+        """Show values (R, C); `ends` of the colours and `words` about them; `marked`, `pale` (R, C) bool; `experts`: columns are such."""
         self._values, self._rows, self._columns = np.asarray(values, np.float32), tuple(rows), tuple(columns)
         self._ends, self._scale_words, self._table, self._digits = ends, words, table, digits
         nothing = np.zeros(self._values.shape, bool)
         self._marked, self._pale = nothing if marked is None else marked, nothing if pale is None else pale
-        self._column_colours = colours
+        self._experts = experts
         if not (self.current[0] < len(self._rows) and self.current[1] < len(self._columns)):
             self.current = (-1, -1)
         self.setFixedHeight(self.sizeHint().height())
@@ -150,15 +150,15 @@ class GridMap(QWidget):
     def _paint_heads(self, painter: QPainter, first: int, last: int) -> None:
         metrics = painter.fontMetrics()
         widest = max((metrics.horizontalAdvance(name) for name in self._columns[first:last]), default=0) + 4
-        every = 1 if self._column_colours else max(1, int(np.ceil(min(widest, 60) / self._width)))
+        every = 1 if self._experts else max(1, int(np.ceil(min(widest, 60) / self._width)))
         for column in range(first, last):
             place = QRectF(self._left + column * self._width, 0, self._width - 1, HEAD - 3)
-            if self._column_colours:
-                painter.fillRect(place, self._column_colours[column])
-                painter.setPen(ink_on(self._column_colours[column]))
+            if self._experts:
+                painter.fillRect(place, expert_colour(column))
+                painter.setPen(ink_on(expert_colour(column)))
             else:
                 painter.setPen(theme.colour("muted"))
-            if column % every == 0 and (not self._column_colours or self._width >= widest - 2):
+            if column % every == 0 and (not self._experts or self._width >= widest - 2):
                 place.setWidth(self._width * every - 2)
                 words = metrics.elidedText(self._columns[column], Qt.TextElideMode.ElideRight, max(int(place.width()), 8))
                 painter.drawText(place, Qt.AlignmentFlag.AlignCenter if every == 1 else Qt.AlignmentFlag.AlignLeft, words)

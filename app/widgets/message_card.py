@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app import theme
 from app.protocol.chat import ChatRound, ForcedToken
-from app.widgets.elided_label import ElidedLabel
+from app.widgets.elided_label import WORDS, ElidedLabel
 from app.widgets.fate_marks import FateLegend
 from app.widgets.footer_line import FooterLine
 from app.widgets.icons import icon
@@ -85,8 +85,7 @@ class MessageCard(QFrame):
     def _head(self) -> None:
         row = QHBoxLayout()
         row.setSpacing(4)
-        self._title, self._note = QLabel(), ElidedLabel("muted", theme.SMALL)
-        self._title.setProperty("role", "heading")
+        self._title, self._note = ElidedLabel(bold=True, width=WORDS), ElidedLabel("muted", theme.SMALL)
         row.addWidget(self._title)
         row.addWidget(self._note, 1)
         self._head_row = row

@@ -11,7 +11,7 @@ from math import ceil
 
 import numpy as np
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFontMetricsF, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import theme
@@ -40,7 +40,6 @@ class RoutedText(QWidget):
     """Shows the tokens of one text; grows at its end."""
 
     selected = Signal(int)
-    hovered = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +50,7 @@ class RoutedText(QWidget):
         self._shown: int | None = None
         self._bar, self._tip, self._empty = 4.0, _no_tip, ""
         self._widths: dict[str, float] = {}
+        self._colours: dict[int, QColor] = {}
         self._places: TokenLayout
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         policy.setHeightForWidth(True)
@@ -106,8 +106,13 @@ class RoutedText(QWidget):
     def select(self, token: int) -> None:
         """Mark a token; tells nobody."""
         if token != self.current:
-            self.current = token
-            self.update()
+            before, self.current = self.current, token
+            self._update_tokens(before, token)
+
+    def _update_tokens(self, *tokens: int) -> None:
+        for token in tokens:
+            if 0 <= token < len(self.tokens):
+                self.update(self.place_of(token).adjusted(-1, -1, 1, 1).toAlignedRect())
 
     def place_of(self, token: int) -> QRectF:
         """Where a token stands."""
@@ -130,6 +135,9 @@ class RoutedText(QWidget):
         self.setFont(theme.font(mono=True))
         self._metrics = QFontMetricsF(self.font())
         self._widths.clear()
+        self._struck = theme.font(mono=True)
+        self._struck.setStrikeOut(True)
+        self._colours.clear()
         if not hasattr(self, "_places"):
             self.clear()
         self.update()
@@ -162,16 +170,15 @@ class RoutedText(QWidget):
         for line in range(places.line_at(event.rect().top()), places.line_at(event.rect().bottom()) + 1):
             for number in places.chips_of(line):
                 chip = places.chips[number]
-                self._paint_chip(painter, number, chip.text, QRectF(chip.x, places.lines[line].y, chip.width, places.heights.chip))
+                if chip.x <= event.rect().right() + 1 and chip.x + chip.width >= event.rect().left() - 1:
+                    self._paint_chip(painter, number, chip.text, QRectF(chip.x, places.lines[line].y, chip.width, places.heights.chip))
 
     def _paint_chip(self, painter: QPainter, number: int, text: str, place: QRectF) -> None:
         token = self.tokens[number]
         pale = self._shown is not None and number >= self._shown
         words = QRectF(place.left(), place.top(), place.width(), WORDS - 1)
         painter.fillRect(words, theme.colour("selection" if token.written else "raised", 90 if pale else 255))
-        font = theme.font(mono=True)
-        font.setStrikeOut(bool(token.dropped[self.row].all()) if len(token.dropped) else False)
-        painter.setFont(font)
+        painter.setFont(self._struck if token.dropped[self.row].all() else self.font())
         painter.setPen(theme.colour("muted" if pale else "text"))
         painter.drawText(words.adjusted(3, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
         if not pale:
@@ -191,8 +198,13 @@ class RoutedText(QWidget):
             total, x = float(weights.sum()), bar.left()
             for expert, weight in zip(token.experts[row], weights, strict=True):
                 width = bar.width() * float(weight) / total if total > 0 else 0.0
-                painter.fillRect(QRectF(x, bar.top() + row * self._bar, width, max(self._bar - 0.6, 0.8)), expert_colour(int(expert)))
+                painter.fillRect(QRectF(x, bar.top() + row * self._bar, width, max(self._bar - 0.6, 0.8)), self._colour(int(expert)))
                 x += width
+
+    def _colour(self, expert: int) -> QColor:
+        if expert not in self._colours:
+            self._colours[expert] = expert_colour(expert)
+        return self._colours[expert]
 
     # mouse and keys ------------------------------------------------------------------------------------------------
 
@@ -209,10 +221,9 @@ class RoutedText(QWidget):
 
     def _hover_over(self, token: int) -> None:
         if token != self._hover:
-            self._hover = token
+            before, self._hover = self._hover, token
             self.setCursor(Qt.CursorShape.PointingHandCursor if token >= 0 else Qt.CursorShape.ArrowCursor)
-            self.update()
-            self.hovered.emit(token)
+            self._update_tokens(before, token)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         token = self._at(event)

@@ -12,10 +12,10 @@ from app.protocol.attention_lab import TilePlan, TileView
 from app.widgets.colour_scale import ColourScale
 
 HEAD, FOOT, PAD = 38, 24, 10
-SHARES = {"tile": 0.28, "m": 0.17, "a": 0.14, "l": 0.14, "o": 0.27}
+SHARES = {"tile": 0.27, "m": 0.17, "a": 0.15, "l": 0.15, "o": 0.26}
 TITLES = {
-    "tile": ("scores", "exp(S − m)"), "m": ("maximum m", "before | after"), "a": ("factor a", "exp(m old − m)"),
-    "l": ("sum l", "a l + Σ P"), "o": ("output", "(a O + P V) / l"),
+    "tile": ("P of this tile", "exp(S − m')"), "m": ("maximum m", "tick: m, dot: m'"), "a": ("factor a", "exp(m − m')"),
+    "l": ("sum l'", "a l + Σ P"), "o": ("output", "(a O + P V) / l'"),
 }  # fmt: skip
 
 

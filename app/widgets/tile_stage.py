@@ -142,7 +142,8 @@ class TileStage(QWidget):
 
     def _paint_foot(self, painter: QPainter, square: QRectF) -> None:
         """What the colours mean."""
-        what = "exp(S − m) as computed, 0 to 1" if self._plan.phase == "forward" else f"gradient of the scores, ±{self._scale.top:.2g}"
+        forward = self._plan.phase == "forward"
+        what = "exp(S − m') when the tile was computed, 0 to 1" if forward else f"gradient of the scores, ±{self._scale.top:.2g}"
         skipped = "; hatched: above the diagonal, never loaded" if self._plan.causal else ""
         painter.setPen(theme.colour("muted"))
         place = QRectF(square.left(), square.bottom() + 6, max(square.width(), self.width() - square.left() - 8), FOOT - 8)

@@ -1,6 +1,7 @@
 """A reply as tokens: chips coloured by fate, a bar of entropy over each, and what was drafted and refused as a ghost line below.
 
-Only what is in sight is painted, and a new round repaints only the lines it changed.  Hovering tells all about a token and lights its
+Only what is in sight is painted, and a new round repaints only the lines it changed; when the text above grows and all lines move, those
+painted before are copied.  Hovering tells all about a token and lights its
 round; a click selects it; a click on a ghost asks to go on from there.
 """
 
@@ -10,7 +11,7 @@ import html
 from math import ceil
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import theme
@@ -22,6 +23,7 @@ from app.widgets.token_words import ghost_tip, quoted, token_tip
 EMPTY_HEIGHT = 20
 FULL_ENTROPY = 4.0  # nats at which the bar over a token has its full height
 LEAST_WIDTH, FIRST_WIDTH = 40, 560.0
+MOST_PICTURES = 48  # painted lines that are kept: more than fit a tall window
 
 
 class TokenText(QWidget):
@@ -40,6 +42,7 @@ class TokenText(QWidget):
         self._lit = self._hover = -1
         self._current, self._given = -1, 0
         self._widths: dict[str, float] = {}
+        self._pictures: dict[int, QPixmap] = {}
         self.layout_ = TokenLayout(self._measure, FIRST_WIDTH)
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         policy.setHeightForWidth(True)
@@ -63,6 +66,7 @@ class TokenText(QWidget):
             line = self.layout_.add(round_)
             changed = line if changed is None else min(changed, line)
         if changed is not None:
+            self._pictures = {line: picture for line, picture in self._pictures.items() if line < changed}
             self._fit()
             self.update(QRectF(0, self._top(changed), self.width(), self.height()).toAlignedRect())
 
@@ -101,6 +105,7 @@ class TokenText(QWidget):
         self.layout_.begin(beginning)
         self._given = len(beginning)
         self._current = self._lit = -1
+        self._pictures.clear()
         self._fit()
         self.update()
 
@@ -116,6 +121,7 @@ class TokenText(QWidget):
         self.setFont(theme.font(mono=True))
         self._metrics = QFontMetricsF(theme.font(mono=True))
         self._widths.clear()
+        self._pictures.clear()
         self.update()
 
     def _top(self, line: int) -> float:
@@ -131,6 +137,7 @@ class TokenText(QWidget):
         width = max(float(self.width()), LEAST_WIDTH)
         if width != self.layout_.width:
             self.layout_.flow(width)
+            self._pictures.clear()
             self._fit()
 
     def sizeHint(self) -> QSize:
@@ -147,8 +154,29 @@ class TokenText(QWidget):
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter, "no tokens yet")
             return
         last = self.layout_.line_at(event.rect().bottom())
+        marked = self._shown is not None or max(self._lit, self._hover, self._current) >= 0
         for number in range(self.layout_.line_at(event.rect().top()), last + 1):
-            self._paint_line(painter, number)
+            if marked or number == len(lines) - 1:
+                self._paint_line(painter, number)
+            else:
+                painter.drawPixmap(QPointF(0, lines[number].y), self._picture(number))
+
+    def _picture(self, line: int) -> QPixmap:
+        """A line that nothing is added to any more, with nothing marked in it, on the ground it stands on."""
+        found, ratio = self._pictures.get(line), self.devicePixelRatioF()
+        if found is None or found.devicePixelRatio() != ratio:
+            if len(self._pictures) >= MOST_PICTURES:
+                self._pictures.clear()
+            y, height = self._top(line), self._top(line + 1) - self._top(line)
+            found = self._pictures[line] = QPixmap(ceil(self.width() * ratio), ceil(height * ratio))
+            found.setDevicePixelRatio(ratio)
+            found.fill(theme.colour("surface"))
+            painter = QPainter(found)
+            painter.setFont(self.font())
+            painter.translate(0, -y)
+            self._paint_line(painter, line)
+            painter.end()
+        return found
 
     def _paint_line(self, painter: QPainter, line: int) -> None:
         heights, y = self.layout_.heights, self.layout_.lines[line].y

@@ -17,8 +17,10 @@ from models.decoding.draft_length import FixedBudget
 from models.decoding.drafting import Context, Drafter, LanguageNet
 from models.decoding.eagle import EagleLayer, Embed
 from models.decoding.early_exit import LayeredNet
+from models.decoding.lookup_first import LookupFirst
 from models.decoding.medusa import MAX_WIDTH, MedusaHeads, Unembed
 from models.decoding.mtp import MtpHeads
+from models.decoding.prompt_lookup import PromptLookup
 from models.decoding.sampling import SamplingConfig, penalised
 from models.decoding.theory import Teacher
 from models.decoding.training import unroll
@@ -97,6 +99,17 @@ def looking_teacher(ids: list[int], reply: int, most: int, drafter: Drafter) -> 
         hits.append([token == true for token, true in zip(draft.tokens, ids[place:])])
         offered.append(len(draft))
     return from_hits(hits, offered)
+
+
+def lookup_first_teacher(ids: list[int], reply: int, most: int, drafter: LookupFirst, other: Teacher) -> Teacher:
+    """Prompt lookup behind long matches, elsewhere `other`, the guesses of the second drafter; short matches where it has none."""
+    copied = looking_teacher(ids, reply, most, PromptLookup(max(drafter.lookup.sizes)))
+    runs, offered = list(other.runs), list(other.offered)
+    for row, place in enumerate(range(reply, len(ids))):
+        found = drafter.lookup.find(ids[:place])
+        if found is not None and (found[1] >= drafter.sure or not offered[row]):
+            runs[row], offered[row] = copied.runs[row], copied.offered[row]
+    return Teacher(tuple(runs), tuple(offered))
 
 
 @torch.no_grad()

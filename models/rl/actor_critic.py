@@ -2,8 +2,8 @@
 
 - `qac` (Sutton & Barto 2018, ch. 13; on-policy): a Sarsa critic `q(s, a)`, `th += a q(s, a) grad log pi(a|s)`.
 - `off_policy` (Degris et al. 2012, arXiv 1205.4839): a behaviour b acts, `rho = pi / b` weighs both updates.
-- `deterministic` (Silver et al. 2014): `d = r + g q(s', mu(s')) - q(s, a)`, `th += a grad mu(s) grad_a q(s, a)` at `a = mu(s)`; the behaviour
-  explores, no rho is needed.
+- `deterministic` (Silver et al. 2014): `d = r + g q(s', mu(s')) - q(s, a)`, `th += a grad mu(s) grad_a q(s, a)` at `a = mu(s)`;
+  the behaviour explores, no rho is needed.
 
 N copies step together, and their updates are averaged. All leave out the factor `gamma^t` of the exact policy gradient, as is the
 custom. Rates are Adam's. Read next: `a2c.py`, which puts the advantage in the place of q.

@@ -193,7 +193,7 @@ class Pendulum(BatchedEnv):
 
     def dynamics(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         angle, spin = state.unbind(1)
-        torque = action[:, 0].double().clamp(-self.max_torque, self.max_torque)
+        torque = action[:, 0].clamp(-self.max_torque, self.max_torque)  # float32 until it meets the state, as in gymnasium
         off = (angle + math.pi) % (2 * math.pi) - math.pi
         reward = -(off.square() + 0.1 * spin.square() + 0.001 * torque.square())
         pull = 3 * self.gravity / (2 * self.length) * angle.sin() + 3.0 / (self.mass * self.length**2) * torque

@@ -16,7 +16,7 @@ def gae(
 ) -> tuple[Tensor, Tensor]:
     """All arguments (T, N). Returns advantages and lambda-returns `R = A + v`, both (T, N)."""
     delta = rewards + gamma * next_values * (~terminated) - values
-    keep = gamma * lam * (~done)
+    keep = gamma * lam * (~done).to(rewards.dtype)
     advantages, carried = torch.empty_like(delta), torch.zeros_like(delta[0])
     for t in reversed(range(len(delta))):
         carried = delta[t] + keep[t] * carried

@@ -35,7 +35,7 @@ FACTS = {
 
 
 class GymEnv:
-    """N copies of a gymnasium environment. Its inner state cannot be copied, so `get_state` is None and a resumed run begins new episodes."""
+    """N copies of a gymnasium environment. Their inner state cannot be copied: `get_state` is None, a resumed run begins new episodes."""
 
     def __init__(self, env_id: str, n: int = 1, *, pictures: bool = False) -> None:
         check_range("The number of environments", n, 1, 1024)

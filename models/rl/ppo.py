@@ -143,7 +143,7 @@ def ppo_loss(
 
 
 def told(run: Run, facts: Facts, batch: Batch) -> dict[str, float]:
-    """The metrics of an update, averaged as stable-baselines3 does: KL over the last epoch, the loss of the last mini-batch, all else over all."""
+    """The metrics of an update, averaged as in stable-baselines3: KL over the last epoch, loss of the last mini-batch, else over all."""
     rows = torch.stack([row for _, row in facts.rows])
     last = facts.rows[-1][0]
     metrics = dict(zip((f"train/{name}" for name in COLUMNS), rows.mean(0).tolist(), strict=True))
@@ -158,6 +158,7 @@ def told(run: Run, facts: Facts, batch: Batch) -> dict[str, float]:
 
 def view_of(facts: Facts, batch: Batch, clip: float) -> PPOView:
     return PPOView(
-        ratio_counts=facts.counts, clip_range=clip, kl_by_epoch=facts.by_epoch("approx_kl"), clipped_by_epoch=facts.by_epoch("clip_fraction"),
-        stopped_in_epoch=facts.stopped_in, advantages=batch.advantages, returns=batch.returns, values=batch.values,
+        ratio_counts=facts.counts, clip_range=clip, stopped_in_epoch=facts.stopped_in,
+        kl_by_epoch=facts.by_epoch("approx_kl"), clipped_by_epoch=facts.by_epoch("clip_fraction"),
+        advantages=batch.advantages, returns=batch.returns, values=batch.values,
     )  # fmt: skip

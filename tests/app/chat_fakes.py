@@ -242,7 +242,7 @@ def gamma() -> dict[str, Any]:
     points = tuple(
         GammaPoint(draft_length=n, accepted_at=0.6**n, tokens_per_round=1 + 0.6 * n, tokens_per_s=speed, speedup=speed / 40,
                    needed_acceptance=0.1 + 0.05 * n)
-        for n, speed in enumerate(speeds) if n
+        for n, speed in enumerate(speeds)
     )  # fmt: skip
     report = GammaReport(
         drafter="lookup", points=points, best=3, acceptance=0.61, plain_s=0.025, draft_s=(0.001,) * 5, verify_s=(0.026,) * 5, exact=True

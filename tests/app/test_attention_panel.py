@@ -228,6 +228,23 @@ def test_turned_round_it_shades_what_looks_at_it(panel):
     assert "is looked at by" in panel.stage.told.text() and panel.stage.map._cross == (-1, 3)
 
 
+def test_what_is_pinned_stays_pinned_when_the_direction_turns(panel):
+    look(panel)
+    panel.stage.chips.clicked.emit(3, False)
+    panel.selection.turn("columns")
+    assert panel.selection.pinned == Focus("columns", (3,)) and panel.stage.map._marked == (set(), {3})
+    np.testing.assert_allclose(panel.stage.chips._shades, expected(panel, (0,))[:, 3], rtol=1e-5)
+
+
+def test_weights_of_another_text_are_never_shown(panel):
+    look(panel)
+    panel.form.set_text("Another text, and a longer one than before, with more words.")
+    panel.look()
+    panel.engine.handles[-1].record.emit("looked", looked_of(panel.engine.handles[-1].job))
+    panel.stage.chips.hovered.emit(2)
+    assert panel.stage.chips._shades is None and panel.stage.map._parts == []
+
+
 def test_pins_stay_add_up_and_let_go(panel):
     look(panel)
     panel.stage.chips.clicked.emit(4, False)
@@ -308,6 +325,24 @@ def test_a_long_text_has_exact_weights_for_the_token_pointed_at(panel):
     rows = len(panel.looked.rows.texts)
     np.testing.assert_allclose(panel.stage.chips._shades, weights(rows, rows, 0, (0,), causal=True)[600], rtol=1e-5)
     assert "means of blocks" not in panel.stage.told.text()
+
+
+def test_the_other_direction_of_a_long_text_is_exact_too(panel):
+    look(panel, text=LONG)
+    panel.selection.turn("columns")
+    panel.stage.chips.hovered.emit(30)
+    panel.engine.answer()
+    rows = len(panel.looked.rows.texts)
+    np.testing.assert_allclose(panel.stage.chips._shades, weights(rows, rows, 0, (0,), causal=True)[:, 30], rtol=1e-5)
+
+
+def test_a_short_text_is_exact_and_asks_for_no_part(panel, qtbot):
+    look(panel)
+    asked = len(panel.engine.handles)
+    panel.stage.map.place.zoom(2.0, 0, 0)
+    panel.stage.map._moved()
+    qtbot.wait(120)
+    assert len(panel.engine.handles) == asked and panel.stage.map.value(3, 1)[1]
 
 
 def test_lines_of_a_long_text_come_for_the_rows_in_sight(panel, qtbot):
@@ -441,8 +476,10 @@ def test_patches_look_at_patches(panel):
     row = weights(17, 17, 0, (0,), causal=False)[7]
     expected_overlay = overlay(row[1:].reshape(4, 4).astype(np.float32))
     drawn = panel.stage.picture.picture._overlay
-    assert (drawn.width(), drawn.height()) == (4, 4)
-    assert drawn.pixelColor(2, 1).getRgb()[:3] == tuple(int(v) for v in expected_overlay[1, 2, :3])
+    for y, x in ((0, 3), (1, 2), (3, 0)):
+        assert drawn.pixelColor(16 * x + 8, 16 * y + 8).getRgb()[:3] == tuple(int(v) for v in expected_overlay[y, x, :3])
+    outlined = [(y, x) for y in range(4) for x in range(4) if drawn.pixelColor(16 * x, 16 * y + 8).getRgb() == (255, 255, 255, 255)]
+    assert outlined == [(1, 2)], "the patch that looks is outlined"
 
 
 def test_a_picture_comes_from_a_file_a_drop_or_the_built_in_world(panel, tmp_path):
@@ -486,6 +523,19 @@ def test_a_head_is_removed_from_the_menu_and_before_and_after_are_shown(panel):
     assert "no such head" in panel.banner.text() and view.report is None
     panel.side.change.clear.click()
     assert panel.edits.factors == {} and panel.stage.heads.grid._edited == set()
+
+
+def test_a_late_report_is_not_that_of_the_newer_change(panel):
+    look(panel)
+    panel.edits.set_factor((0, 0), 0.0)
+    panel.edits.run()
+    late = panel.engine.handles[-1]
+    panel.edits.set_factor((0, 1), 2.0)
+    panel.edits.run()
+    panel.engine.finish(late)
+    assert panel.stage.edit.report is None
+    panel.engine.answer()
+    assert panel.stage.edit.title.text() == "Layer 0 head 0 removed, layer 0 head 1 x 2"
 
 
 def test_heads_of_other_models_cannot_be_changed(panel):
@@ -532,6 +582,13 @@ def test_the_map_is_exported(panel, tmp_path, monkeypatch, qtbot, kind):
     content = target.read_bytes()
     assert {"png": content[:4] == b"\x89PNG", "csv": content == b"a,b\n", "npz": content[:2] == b"PK"}[kind]
     assert target.name in panel.banner.text()
+
+
+def test_hidden_views_leave_no_gap_between_the_tabs(panel):
+    look(panel)
+    tabs = panel.stage.options.tabs
+    shown = [tabs.tabRect(place) for place in range(tabs.count()) if tabs.isTabVisible(place)]
+    assert len(shown) == 4 and all(after.x() == before.x() + before.width() for before, after in zip(shown, shown[1:], strict=False))
 
 
 def test_there_is_nothing_to_export_before_the_first_look(panel):
@@ -608,6 +665,10 @@ def test_a_second_text_stands_beside_the_first_in_the_same_head(panel):
     panel.stage.beside_chips.hovered.emit(4)
     np.testing.assert_allclose(panel.stage.beside_chips._shades, weights(6, 6, 2, (1,), causal=True)[4], rtol=1e-5)
     assert panel.stage.beside._cross == (4, -1) and panel.stage.map._cross == (-1, -1)
+    panel.stage.options.normalisation.setCurrentIndex(2)
+    panel.stage.options.normalisation.activated.emit(2)
+    assert [handle.job.normalisation for handle in panel.engine.handles if handle.active] == ["absolute", "absolute"]
+    panel.engine.answer()
     panel.stage.beside_chips.hovered.emit(-1)
     panel.stage.beside_chips.clicked.emit(2, False)
     QTest.keyClick(panel, Qt.Key.Key_Escape)

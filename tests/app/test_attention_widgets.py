@@ -29,7 +29,7 @@ def test_a_linear_scale_runs_from_zero_to_its_top() -> None:
 def test_a_logarithmic_scale_shows_what_a_sink_hides() -> None:
     scale = ColourScale(1.0, log=True)
     assert scale.shares(np.array([1.0, 0.1, 0.01, 1e-4, 0.0])) == pytest.approx([1.0, 0.75, 0.5, 0.0, 0.0])
-    assert scale.ends() == ("≤1.0e-04", "1.000") and "logarithmic" in scale.words()
+    assert scale.ends() == ("≤1e-4", "1.000") and "logarithmic" in scale.words()
 
 
 def test_a_signed_scale_has_zero_in_the_middle() -> None:
@@ -85,6 +85,8 @@ def test_a_part_knows_its_cells_and_which_keys_are_later() -> None:
     part = Part(np.arange(6.0).reshape(2, 3), (4, 8), (0, 6), (2, 2))
     assert part.at(4, 0) == 0 and part.at(7, 5) == 5 and part.at(5, 3) == 1 and part.at(3, 0) is None and part.at(4, 6) is None
     assert not part.later_keys().any()
+    tall = Part(np.arange(6.0).reshape(2, 3), (0, 6), (0, 6), (3, 2))
+    assert [tall.at(2, 4), tall.at(3, 0), tall.at(5, 3)] == [2, 3, 4]
     assert Part(np.zeros((2, 3)), (0, 4), (0, 6), (2, 2)).later_keys().tolist() == [[False, True, True], [False, False, True]]
 
 
@@ -249,6 +251,17 @@ def test_clicks_select_a_head_several_or_a_layer(grid):
     click((0, 2), Qt.KeyboardModifier.ControlModifier)
     QTest.mouseClick(grid.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(4, round(grid.cells.line) + 4))
     assert told == [(0, (2,)), (0, (0, 2)), (0, (0,)), (1, (0, 1, 2))]
+
+
+def test_each_head_has_its_own_map(grid):
+    maps = np.zeros((3, 3, 12, 12), np.float32)
+    maps[2, 1] = 1.0
+    grid.set_maps(maps)
+    picture, table = grid.viewport().grab().toImage(), colours(False, "light")
+    for head in ((2, 1), (1, 2), (0, 1), (2, 0)):
+        left, top = grid.cells.place(head)
+        middle = picture.pixel(round(left + grid.cells.side / 2), round(top + grid.cells.side / 2))
+        assert middle == table[255 if head == (2, 1) else 0], head
 
 
 def test_hovering_enlarges_a_head_and_names_its_score(grid):

@@ -359,6 +359,7 @@ def test_break_even_compares_what_is_needed_with_what_is_there():
     bars, words = figures.break_even(report, 2)
     assert bars[0].mark == pytest.approx(0.2) and bars[0].value == 0.61 and words.endswith("it pays.")
     assert "length 3" in figures.break_even(report, 0)[1], "adaptive: the best one"
+    assert "length 1" in figures.break_even(dataclasses.replace(report, best=0), 0)[1], "plain decoding needs no acceptance"
     poor = dataclasses.replace(report, acceptance=0.1)
     bars, words = figures.break_even(poor, 2)
     assert bars[0].role == "error" and words.endswith("it costs.")

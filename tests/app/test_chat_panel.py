@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QStyle, QStyleOptionComboBox
 
 from app.jobs.chat import (
     Chat,
@@ -915,3 +915,14 @@ def test_screenshot_scenes_run_on_canned_replies(panel):
                 wanted.answer()
             panel.engine.answer_all()
     assert panel.conversation.empty
+
+
+def test_every_drafter_can_be_read_in_the_narrowest_column(panel):
+    panel.side_form.resize(300, 800)
+    panel.show()
+    QApplication.processEvents()
+    box, option = panel.side_form.form.editor("drafter"), QStyleOptionComboBox()
+    box.initStyleOption(option)
+    room = box.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, box).width()
+    titles = [box.itemText(row) for row in range(box.count()) if "not here" not in box.itemText(row)]
+    assert len(titles) >= 7 and max(map(box.fontMetrics().horizontalAdvance, titles)) <= room

@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QColor, QMouseEvent, QTextCursor
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
 from app import theme
 from app.protocol.chat import ForcedToken
@@ -546,3 +547,39 @@ def test_quiet_lines_give_way_or_wrap(qtbot):
     line.resize(100, 20)
     line.set_line("52 tok/s · 214 tokens · 64 % draft tokens accepted · 1.31x measured · lossless")
     assert line.heightForWidth(100) > 2 * line.heightForWidth(800)
+
+
+def test_token_lines_that_were_painted_before_look_as_if_painted_now(qtbot):
+    card = MessageCard(1, CardLook("assistant", "SmolLM2", tokens=True))
+    qtbot.addWidget(card)
+    card.resize(560, 900)
+    card.show_tokens(True)
+    card.show()
+    view, rounds = card.tokens, rounds_of()
+    for count in range(1, len(rounds) + 1):
+        card.set_rounds(rounds[:count])
+        QApplication.processEvents()
+        card.grab()  # every line is painted, and kept if nothing can be added to it
+    assert len(view._pictures) >= len(view.layout_.lines) - 2 > 3
+    copied = card.grab().toImage()
+    view.set_shown(len(rounds))  # all in full, each painted anew
+    assert card.grab().toImage() == copied
+    view.set_shown(None)
+    theme.apply("dark")
+    dark = card.grab().toImage()
+    view.set_shown(len(rounds))
+    assert card.grab().toImage() == dark != copied
+
+
+def test_the_name_of_a_card_takes_its_words_and_gives_way_with_an_ellipsis(qtbot):
+    card = MessageCard(1, CardLook("assistant", "A model of a rather long name", "plain", 1, 2))
+    qtbot.addWidget(card)
+    card.show()
+    title = card._title
+    card.resize(700, 80)
+    QApplication.processEvents()
+    words = title.fontMetrics().horizontalAdvance(title.text())
+    assert words <= title.width() <= words + 2
+    card.resize(240, 80)
+    QApplication.processEvents()
+    assert 0 < title.width() < words and title.toolTip() == title.text()

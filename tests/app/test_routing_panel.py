@@ -140,10 +140,12 @@ def test_a_text_becomes_chips_and_sums(panel):
 def test_tokens_appear_while_the_model_writes(panel):
     handle = read(panel, more=2, finish=False)
     handle.record.emit("pass", routed([" late"], 12, "generation"))
+    panel.runs.flush()
     assert panel.stage.text.text().endswith("·w1|·late") and panel.timeline.transport.state == "running"
     assert panel.runs.reading.position == 13 and "·late" in panel.side.inspector.text()
     panel.runs.look(3)
     handle.record.emit("pass", routed([" later"], 13, "generation"))
+    panel.runs.flush()
     assert panel.runs.reading.position == 3, "who looks back is left alone"
     handle.preview.emit("summary", summary(panel.runs.reading.passes))
     assert panel.runs.reading.summary.phases["all"].tokens == 14
@@ -167,7 +169,7 @@ def test_the_inspector_tells_what_the_gate_decided(panel):
     panel.runs.look(3)
     told, text = panel.runs.reading.passes[0], panel.side.inspector.text()
     first = int(told.experts[1, 2, 0])
-    assert "“·fox”" in text and f"expert {first}: weight {told.weights[1, 2, 0]:.3f}" in text and f"margin: {told.margin[1, 2]:.4f}" in text
+    assert "“·fox”" in text and f"weight 1: expert {first}: {told.weights[1, 2, 0]:.3f}" in text and f"margin: {told.margin[1, 2]:.4f}" in text
     total = told.affinities[1, 2, first] + told.bias[1, first]
     assert f"= {total:.3f}" in text and "routed adds: 2.000" in text and "shared adds: 1.000" in text and "2 of 4 groups" in text
     flips = [str(int(e)) for e, flip in zip(told.experts[1, 2], told.flips[1, 2]) if flip]
@@ -203,7 +205,7 @@ def test_a_softmax_model_has_no_bias_page_words(panel):
     assert "no selection bias" in panel.stage.bias._words.text() and not panel.side_form.gates.bias.isEnabled()
     assert panel.side_form.gates.capacity.isVisibleTo(panel.side_form)
     panel.runs.look(2)
-    assert "only by bias" not in panel.side.inspector.text() and "p_" in panel.side.inspector.text()
+    assert "only by bias" not in panel.side.inspector.text() and "affinity\n" in panel.side.inspector.text()
 
 
 def test_all_pages_paint_in_both_themes(panel, qtbot):
@@ -398,7 +400,7 @@ def test_a_training_moves_loads_and_biases(panel):
     assert "update 30 of 6,000" in page.state.text() and page.side.stop.isEnabled()
     newest_record = training_record(30)[1]
     assert np.allclose(page.load.values, newest_record["load"].values) and np.allclose(page.bias.values, newest_record["bias"].values)
-    curve = page.balance.curves()["1: deepseek, loss-free"]
+    curve = page.balance.curves()["1: loss-free"]
     assert list(curve.x) == [10, 20, 30] and curve.y[-1] == pytest.approx(0.77) and "chance" in page.balance.curves()
     assert {"loss", "python", "mtp"} <= set(page.losses.curves()) and "lr" not in page.losses.curves()
     page.side.form.set_value("bias_step", 0.01)

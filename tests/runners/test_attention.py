@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,7 @@ from app.protocol import commands
 from app.protocol.attention import SCORES
 from app.protocol.events import Cancelled, Done, Failed, Record
 from app.runners import attention_views, captures
+from app.runners.attention_picture import UNSEEN
 from app.runners.attention_sources import _layers_that_fit
 from app.runners.captures import STORE, Capture, Heads, Store
 from app.worker import loop
@@ -30,7 +32,7 @@ from models.attention.measures import head_scores, rollout
 from models.attention.signature import repeat_heads
 from models.nn.probe import Probe
 from tests.conftest import torch_state
-from tests.runners.tiny_language import tiny_language
+from tests.runners.tiny_language import CONFIG, tiny_language
 
 KEY = "smollm2"
 TEXT = "ab ab cd ab, and then ab again, till the end of it all."
@@ -111,6 +113,19 @@ def test_a_map_is_the_softmax_of_the_models_own_queries_and_keys(run, language, 
     assert ("mean of all 2 heads" in shown.caption) == (heads != (1,))
 
 
+def test_heads_share_keys_as_in_the_model(drive):
+    language = tiny_language(config=replace(CONFIG, n_heads=6, n_kv_heads=3))
+    probe = Probe("q", "k")
+    language.model(torch.tensor([language.tokenizer.encode(TEXT)]), probe=probe)
+    for head in (0, 3, 5):
+        shown = result(drive(AttentionMap(**TEXT_JOB, heads=(head,)), models={KEY: language})).files["map"]
+        scores = probe.q[0][0, :, head] @ probe.k[0][0, :, head // 2].T / 8**0.5
+        wanted = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), float("-inf")).softmax(-1)
+        assert np.abs(shown.values - wanted.numpy()).max() < 1e-6
+    scores = result(drive(AttentionOverview(**TEXT_JOB), models={KEY: language})).files["overview"].scores
+    assert scores.shape == (len(SCORES), 3, 6) and not np.isnan(scores).any()
+
+
 def test_a_window_is_that_part_of_the_whole(run, language):
     shown = result(run(AttentionMap(**TEXT_JOB, layer=1, rows=(30, 41), columns=(3, 33)))).files["map"]
     assert np.abs(shown.values - maps_of(language)[1, 0, 30:41, 3:33].numpy()).max() < 1e-6
@@ -172,6 +187,14 @@ def test_rollout_is_the_product_of_the_layers(run, language, residual):
     wanted = rollout(list(maps_of(language)[:, None]), residual)[-1][0]
     assert np.abs(shown.values - wanted.numpy()).max() < 1e-5
     assert "rollout" in shown.caption and "layer 0 to layer 2" in shown.caption and f"{residual:g}" in shown.caption
+
+
+def test_a_part_of_a_rollout_without_the_first_key(run, language):
+    shown = result(run(AttentionRollout(**TEXT_JOB, layer=1, drop_first=True, rows=(20, 30), normalisation="each row to 1"))).files["map"]
+    wanted = rollout(list(maps_of(language)[:2, None]))[-1][0].clone()
+    wanted[:, 0] = 0
+    wanted = wanted[20:30] / wanted[20:30].amax(-1, keepdim=True)
+    assert np.abs(shown.values - wanted.numpy()).max() < 1e-5 and shown.dropped_first and shown.rows == (20, 30)
 
 
 # --- overview ------------------------------------------------------------------------------------------
@@ -256,7 +279,8 @@ def test_what_does_not_fit_is_read_a_few_layers_at_a_time(run, language, monkeyp
     size = STORE.bytes
     STORE.clear()
     monkeypatch.setattr(STORE, "most_bytes", size // 2)
-    reads = count_reads(language, monkeypatch)
+    reads, held, keep = count_reads(language, monkeypatch), [], STORE.keep
+    monkeypatch.setattr(STORE, "keep", lambda model, key, capture, device: held.append(capture.bytes) or keep(model, key, capture, device))
     for job, files in whole.items():
         again = result(run(job)).files
         for name in files.keys() - {"looked"}:
@@ -265,6 +289,7 @@ def test_what_does_not_fit_is_read_a_few_layers_at_a_time(run, language, monkeyp
             assert np.array_equal(*arrays)
         assert STORE.bytes <= size // 2
     assert reads[:3] == [1, 2, 3], "each layer alone, none above it"
+    assert max(held) <= size // 2, "what was read before is let go of"
     assert np.abs(result(run(AttentionMap(**TEXT_JOB, layer=1))).files["map"].values - maps_of(language)[1, 0].numpy()).max() < 1e-6
 
 
@@ -349,6 +374,13 @@ def test_the_command_lines_job_leaves_numbers_and_a_picture(run, language):
     assert result(run(Attention(**TEXT_JOB, layer=1))).files["attention.png"].sha256 == picture.sha256
 
 
+def test_what_may_not_be_seen_is_left_grey_in_the_picture(run):
+    pixels = result(run(AttentionExport(**TEXT_JOB))).files["attention.png"].pixels
+    grey = (pixels == UNSEEN).all(-1)
+    rows = grey.sum(1)[grey.any(1)]
+    assert grey.sum() > 50_000 and rows[0] > 500 and (np.diff(rows.astype(int)) <= 0).all(), "a triangle, wide above"
+
+
 def test_an_export_is_the_shown_part_in_full(run, language):
     shown = {"layer": 1, "heads": (), "rows": (10, 30), "columns": (0, 25), "drop_first": True, "most": 16}
     files = result(run(AttentionExport(**TEXT_JOB, **shown, normalisation="absolute"))).files
@@ -393,8 +425,6 @@ def test_bad_input_is_one_sentence(run, kind, changes, words):
 
 
 def test_a_model_that_is_no_llama_is_refused(drive):
-    from dataclasses import replace
-
     odd = replace(tiny_language(), model=torch.nn.Linear(2, 2))
     assert "family" in refused(drive(AttentionOverview(**TEXT_JOB), models={KEY: odd}))
 

@@ -12,6 +12,7 @@ from app.jobs.routing import RoutingPair, RoutingSpecialisation, RoutingSteer
 from app.protocol.events import Done, Failed, Preview
 from app.runners.routing_specialisation import LEAST_DOCUMENTS
 from models.language.mixture_data import documents
+from models.language.routing import wilson
 from tests.models.language.test_routing import routing
 from tests.runners.test_routing import (  # noqa: F401 fixtures
     KEY,
@@ -120,6 +121,15 @@ def test_chance_of_a_split_is_what_splitting_shows():
     assert abs(called - 10) <= 4 * math.sqrt(200 * 0.05 * 0.95)
 
 
+def test_shuffles_keep_the_length_of_each_text():
+    """One token against three: whichever of the four stands alone, the loads differ by two thirds."""
+    from app.runners.routing_steer import distance_and_chance
+
+    a, b = routing([[0]], 4), routing([[0], [1], [1]], 4)
+    distance, chance, p = distance_and_chance(a, b, 50, torch.Generator().manual_seed(0))
+    assert (distance, chance, p) == (pytest.approx(2 / 3), pytest.approx(2 / 3), 1.0)
+
+
 @pytest.mark.parametrize("other", ["", "   "])
 def test_an_empty_other_text_is_told(home, drive, other):  # noqa: F811
     failed = drive(RoutingPair(text=TEXT, other=other, device="cpu"), models={KEY: deepseek()})[-1]
@@ -167,6 +177,15 @@ def test_shares_of_a_domain_are_counted_from_its_tokens(measured, tokenizer):  #
     assert np.allclose(table.share[1, 1], visits / tokens, atol=1e-6)
     assert (table.low <= table.share + 1e-6).all() and (table.share <= table.high + 1e-6).all()
     assert result.facts["tokens"] == sum(table.tokens) and "chance 0.375" in result.facts["table"]
+
+
+def test_intervals_come_from_the_spread_between_documents(measured):
+    """Tokens of one document are alike: intervals are never narrower than those of as many independent tokens, and often wider."""
+    table = measured()[-1].result.files["domains"]
+    share, n = torch.tensor(table.share).double(), torch.tensor(table.tokens).double()[None, :, None].expand(table.share.shape)
+    low, high = wilson(share, n, 0.95)
+    wide = (table.high - table.low) / (high - low).numpy()
+    assert wide.min() > 0.999 and np.median(wide) > 1.1
 
 
 def test_frequent_tokens_are_rows_of_their_own(measured):

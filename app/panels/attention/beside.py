@@ -58,7 +58,7 @@ class Beside(QObject):
 
     def _show(self, shown: bool) -> None:
         stage = self._panel.stage
-        stage.beside.setVisible(shown)
+        stage.show_beside(shown)
         chips = shown and self.looked is not None and text_axis(self.looked) is not None
         for widget in (stage.beside_chips, stage.beside_line):
             widget.setVisible(chips)

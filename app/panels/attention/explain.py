@@ -44,7 +44,7 @@ def head_page(
         rows += [
             ("Values", map_.caption, "what a value of the map is"),
             ("Normalised", map_.normalisation + (", first key dropped" if map_.dropped_first else ""), "what was done for the eye"),
-            ("Block", "1 x 1, exact" if map_.exact else f"{map_.block[0]} x {map_.block[1]}, means", "queries and keys to a value"),
+            ("Block", block_in_words(map_), "queries and keys to a value"),
             ("Time", f"{map_.seconds * 1000:.0f} ms", "to compute this map from the kept queries and keys"),
         ]
     if overview is not None and len(heads) == 1 and not looks.rollout:
@@ -52,6 +52,12 @@ def head_page(
     title = f"Rollout up to {name}" if looks.rollout else f"{name}, {heads_in_words(heads, looked.heads[layer])}"
     words = looked.sentence if "explanation" in looked.sentence else f"{looked.sentence} {NOT_AN_EXPLANATION}".strip()
     return title[:1].upper() + title[1:], rows, _equation(looked, looks), words, ROLLOUT if looks.rollout else VASWANI
+
+
+def block_in_words(map_: WeightMap) -> str:
+    """How many weights a value stands for, and of which rows if not of all."""
+    part = f", rows {map_.rows[0]} to {map_.rows[1] - 1} in sight" if map_.rows[0] or map_.columns[0] > 1 else ""
+    return f"1 x 1, exact{part}" if map_.exact else f"{map_.block[0]} x {map_.block[1]}, means"
 
 
 def score_rows(overview: OverviewMaps, layer: int, head: int) -> list[tuple[str, ...]]:

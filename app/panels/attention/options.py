@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QMenu, QTabBar, QToolButton, QWidget
 
 from app import theme
@@ -54,7 +54,9 @@ class Options(QWidget):
         self.normalisation.setToolTip("What is done to the weights for the eye; captions name it")
         self.normalisation.setAccessibleName("Normalisation")
         self.normalisation.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.normalisation.setMinimumContentsLength(7)
+        self.normalisation.setMinimumContentsLength(6)
+        self.normalisation.setMaximumWidth(96)
+        self.setMinimumWidth(320)  # another view must not push the columns of the window about
         self.threshold.setToolTip("The least weight that is drawn as a line")
         self.residual.setToolTip("How much the residual stream counts as looking at oneself")
         menu = QMenu(self)
@@ -72,7 +74,7 @@ class Options(QWidget):
         self._words = {box: QLabel(words) for box, words in ((self.threshold, "from"), (self.residual, "residual"))}
         for box, label in self._words.items():
             theme.pad(box).setKeyboardTracking(False)
-            box.setMaximumWidth(72)
+            box.setMaximumWidth(66)
             label.setProperty("role", "small")
             row.addWidget(label)
             row.addWidget(box)
@@ -102,6 +104,7 @@ class Options(QWidget):
         """Which views make sense of the source, and whether a first token does."""
         for place, view in enumerate(VIEWS):
             self.tabs.setTabVisible(place, view in views)
+        self.tabs.setElideMode(Qt.TextElideMode.ElideNone)  # makes the bar lay itself out anew, which hiding a tab does not always do
         if self.view not in views:
             self.set_view("picture" if "picture" in views else "map")
         self._can_drop = drop

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
@@ -13,6 +15,7 @@ from app.widgets.colour_scale import ColourScale, colours
 from app.widgets.elided_label import ElidedLabel
 from app.widgets.image_view import ImageView
 
+FINE, OUTLINE = 16, (255, 255, 255, 255)
 TEACH = "Point at a word above, or at a place in the picture: where its weight lies is laid over the picture."
 
 
@@ -60,8 +63,8 @@ class PictureView(QWidget):
             self.picture.set_image(image)
         self.set_weights(None, TEACH)
 
-    def set_weights(self, weights: np.ndarray | None, told: str, *, log: bool = False) -> None:
-        """A weight for each cell (tokens before the grid included), and what they are; None: no overlay."""
+    def set_weights(self, weights: np.ndarray | None, told: str, *, log: bool = False, marked: Sequence[int] = ()) -> None:
+        """A weight for each cell (tokens before the grid included), what they are, and cells to outline; None: no overlay."""
         self._last, self._log = weights, log
         self.told.setText(told)
         grid = self._side.grid if self._side is not None else None
@@ -70,7 +73,8 @@ class PictureView(QWidget):
             self.picture.set_note("")
             return
         cells = weights[self._side.extra : self._side.extra + grid[0] * grid[1]].reshape(grid)
-        self.picture.set_overlay(overlay(cells, log=log), self.opacity.value() / 100)
+        places = [place for place in (token - self._side.extra for token in marked) if 0 <= place < cells.size]
+        self.picture.set_overlay(overlay(cells, log=log, marked=places), self.opacity.value() / 100)
         self.picture.set_note(f"overlay: {scale_of(cells, log).words()}")
 
     def cell_at(self, x: float, y: float) -> int:
@@ -94,12 +98,20 @@ class PictureView(QWidget):
         self.picture.set_overlay_opacity(percent / 100)
 
 
-def overlay(cells: np.ndarray, *, log: bool = False) -> np.ndarray:
-    """Weights of a grid (h, w) as colours, uint8 (h, w, 4): from 0 to the largest."""
+def overlay(cells: np.ndarray, *, log: bool = False, marked: Sequence[int] = ()) -> np.ndarray:
+    """Weights of a grid (h, w) as colours from 0 to the largest, uint8 (h, w, 4); with cells to outline, FINE times as large."""
     scale = scale_of(cells, log)
     levels = np.nan_to_num(scale.shares(cells) * 255).astype(np.uint8)
     packed = colours(scale.signed, theme.tokens().name)[levels]
-    return np.stack([(packed >> shift) & 255 for shift in (16, 8, 0, 24)], axis=-1).astype(np.uint8)
+    pixels = np.stack([(packed >> shift) & 255 for shift in (16, 8, 0, 24)], axis=-1).astype(np.uint8)
+    if marked:
+        pixels = pixels.repeat(FINE, 0).repeat(FINE, 1)
+    for place in marked:
+        row, column = divmod(place, cells.shape[1])
+        cell = pixels[row * FINE : (row + 1) * FINE, column * FINE : (column + 1) * FINE]
+        for edge in (cell[0], cell[-1], cell[:, 0], cell[:, -1]):
+            edge[:] = OUTLINE
+    return pixels
 
 
 def scale_of(cells: np.ndarray, log: bool) -> ColourScale:

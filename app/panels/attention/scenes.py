@@ -95,10 +95,10 @@ def words(panel: AttentionPanel) -> Iterator[Any]:
     yield from _looked(panel, AttentionOverview(source="unet-words", text=PLAYWORLD))
     panel.stage.options.set_view("picture")
     if panel.looked is not None and panel.looked.grids:
-        finest = max(range(len(panel.looked.layers)), key=lambda layer: panel.looked.grids[layer])
+        finest = max(range(len(panel.looked.layers)), key=lambda layer: (panel.looked.grids[layer], layer))
         panel.selection.select(finest, range(panel.looked.heads[finest]))
     yield from _mapped(panel)
-    panel.selection.pin("columns", 6)  # "red"
+    panel.selection.pin("columns", 7)  # "house"
     yield 0.5
 
 

@@ -25,6 +25,7 @@ from app.panels.attention.picture_view import PictureView
 from app.widgets.arc_view import ArcView
 from app.widgets.colour_scale import colours
 from app.widgets.elided_label import ElidedLabel
+from app.widgets.matrix_axes import LEFT, TOP
 from app.widgets.matrix_view import MatrixView
 from app.widgets.token_chips import TokenChips
 
@@ -40,6 +41,7 @@ class Stage(QStackedWidget):
         self.beside_chips, self.beside, self.maps = TokenChips(name="Second text"), MatrixView(name="Second map"), QSplitter()
         self.picture, self.edit, self.options, self.heads = PictureView(), EditView(), Options(), HeadsColumn()
         self.direction, self.told = QComboBox(), ElidedLabel("muted", 12)
+        self._text_shown = True
         self.views, self.rows, self.columns = QStackedWidget(), QSplitter(Qt.Orientation.Vertical), QSplitter(Qt.Orientation.Horizontal)
         colours(False, theme.tokens().name)  # their library takes half a second to load: now, not at the first map
         for view in (self.map, self.beside):
@@ -125,7 +127,23 @@ class Stage(QStackedWidget):
         """Show the chips, or only the line above them where both sides of a map are cells."""
         self.scroll.setVisible(shown)
         self.text.setMinimumHeight(64 if shown else 40)
-        self.text.setMaximumHeight(16_777_215 if shown else 40)
+        if shown != self._text_shown:
+            self._text_shown = shown
+            self.text.setMaximumHeight(16_777_215 if shown else 40)
+            self.rows.setSizes([118 if shown else 40, self.rows.height()])
+
+    def show_beside(self, shown: bool) -> None:
+        """Make room for a second map, beside or below, wherever it becomes larger."""
+        if shown and self.beside.isHidden():
+            width, height = self.maps.width(), self.maps.height()
+            wide = min(width / 2 - LEFT, height - TOP) >= min(width - LEFT, height / 2 - TOP)
+            self.maps.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
+            self.maps.setSizes([1000, 1000])
+        self.beside.setVisible(shown)
+
+    def reveal(self, token: int) -> None:
+        """Scroll the text to a token."""
+        self.scroll.ensureVisible(0, self.chips.y() + self.chips.top_of(token), 0, 40)
 
     def show_views(self) -> None:
         """Leave the welcome."""

@@ -105,7 +105,7 @@ class Viewing(QObject):
     @Slot()
     def _on_map(self) -> None:
         stage, maps = self._panel.stage, self._panel.maps
-        parts, caption = maps.parts(), maps.whole.caption if maps.whole is not None else ""
+        parts, caption = maps.parts(), (maps.part or maps.whole).caption if maps.whole is not None else ""
         stage.map.set_parts(parts, caption)
         stage.arcs.set_part(parts[-1] if parts else None, caption)
         if maps.part is None:
@@ -126,7 +126,8 @@ class Viewing(QObject):
         panel, looked = self._panel, self._looked
         if looked is not None:
             selection, overview = panel.selection, panel.stage.heads.overview
-            page = head_page(looked, panel.maps.whole, overview, selection.layer, selection.heads, panel.maps.looks)
+            shown = panel.maps.part or panel.maps.whole
+            page = head_page(looked, shown, overview, selection.layer, selection.heads, panel.maps.looks)
             panel.side.head.set_content(*page)
 
     # tokens --------------------------------------------------------------------------------------------------------
@@ -162,7 +163,9 @@ class Viewing(QObject):
         stage.chips.set_pinned(selection.pinned.tokens if selection.pinned and (one_text(looked) or selection.pinned.axis == chips) else ())
         stage.chips.set_lit(focus.tokens[0] if own and selection.pointed and chips is not None else cell[1] if chips == "columns" else -1)
         on_picture = profile is not None and side(looked, OTHER[profile.focus.axis], selection.layer).grid is not None
-        stage.picture.set_weights(profile.weights if on_picture else None, told if on_picture else TEACH, log=log)
+        same = profile is not None and side(looked, profile.focus.axis, selection.layer).grid is not None
+        marked = profile.focus.tokens if on_picture and same else ()
+        stage.picture.set_weights(profile.weights if on_picture else None, told if on_picture else TEACH, log=log, marked=marked)
 
     def _tell_token(self, looked: Looked, profile: Profile | None) -> None:
         panel = self._panel
@@ -197,6 +200,8 @@ class Viewing(QObject):
     def _on_cell_clicked(self, row: int, column: int, more: bool) -> None:
         axis = self._panel.selection.axis
         self._panel.selection.pin(axis, row if axis == "rows" else column, more)
+        if self._chip_axis() == axis:
+            self._panel.stage.reveal(row if axis == "rows" else column)
 
     @Slot(int, int)
     def _on_arc(self, row: int, column: int) -> None:

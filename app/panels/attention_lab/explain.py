@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.panels.attention_lab.page import Told
 from app.protocol.attention_lab import LabHead, MechanismKind, MechanismView, Value
 from app.widgets.fact_rows import Row
+from app.widgets.map_cards import Card
 
 EXACT = {
     "exact": "the same numbers as softmax", "subset": "softmax over fewer keys", "approximation": "an estimate of softmax",
@@ -24,6 +25,12 @@ LOOK = {
     "other law": "It was never meant to agree with softmax on a head trained with softmax. The error after the best common factor says "
     "how much of the difference is mere size.",
 }
+
+
+INTRO = (
+    "Each card is the same head under another attention. Look first where softmax's map is bright, then which patterns keep those cells: "
+    "there the error is small."
+)
 
 
 def equation(name: str, s: dict[str, Value], d: int) -> str:
@@ -54,8 +61,10 @@ def equation(name: str, s: dict[str, Value], d: int) -> str:
     return formulas[name]() if name in formulas else ""
 
 
-def told_of_view(view: MechanismView, kind: MechanismKind, head: LabHead) -> Told:
-    """A mechanism on a head."""
+def told_of_view(view: MechanismView | None, kind: MechanismKind | None, head: LabHead | None) -> Told:
+    """A mechanism on a head, or what there is to see while there is none."""
+    if view is None or kind is None or head is None:
+        return Told(name="One q, k, v, many attentions", explanation=INTRO)
     return Told(
         name=view.title, rows=tuple(view_rows(view, kind)), equation=equation(view.name, dict(view.settings), head.width),
         explanation=f"{LOOK[kind.exact]}\n\n{head.sentence}", reference=f"arXiv {kind.arxiv}",
@@ -77,6 +86,14 @@ def view_rows(view: MechanismView, kind: MechanismKind) -> list[Row]:
         ("Peak memory", f"{amount(view.peak_bytes)}B, measured", "most held at once besides q, k, v"),
         ("Time", f"{milliseconds(view.seconds)}, measured", "shortest of a few calls, without the map, on this machine"),
     ]
+
+
+def card(kind: MechanismKind, view: MechanismView | None, colour: int, causal: bool) -> Card:
+    """A mechanism as a small picture with numbers; without a view, its place."""
+    return Card(
+        key=kind.name, title=kind.title, values=view.map if view else None, lines=card_lines(view) if view else (("", ""),) * 5,
+        colour=colour, above=causal, tip=f"{kind.about} {CAUSAL[kind.causal]}.",
+    )  # fmt: skip
 
 
 def card_lines(view: MechanismView) -> tuple[tuple[str, str], ...]:

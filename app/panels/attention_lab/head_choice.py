@@ -75,4 +75,6 @@ class HeadChoice(QWidget):
     @Slot(object)
     def _on_changed(self, _job: object) -> None:
         self._enable()
+        if self.form.value("source") == "random":
+            self.form.set_expanded(True)  # its knobs are there
         self._clock.start()

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QColor, QPainter, QPixmap
+from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from app import theme
 from app.jobs.attention_lab import read, written
+from app.panels.attention_lab.kind_parts import dot, setting, typed
 from app.protocol.attention_lab import MechanismKind, Value
-from app.widgets.knob_sliders import KnobSliders, Setting
+from app.widgets.knob_sliders import KnobSliders
 
+ROW = 19
 _NAME = Qt.ItemDataRole.UserRole
 
 
@@ -37,6 +39,7 @@ class KindList(QWidget):
         self.words.setProperty("role", "small")
         self.list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setUniformItemSizes(True)
+        self.list.setStyleSheet("QListView::item { border: 0; padding: 0 2px; }")  # else a selected row moves by a pixel or two
         self.list.currentItemChanged.connect(self._on_current)
         self.list.itemChanged.connect(self._on_ticked)
         self.sliders.changed.connect(self._on_tuned)
@@ -55,12 +58,13 @@ class KindList(QWidget):
         for name, kind in self.kinds.items():
             item = QListWidgetItem(kind.title)
             item.setData(_NAME, name)
+            item.setSizeHint(QSize(0, ROW))
             item.setToolTip(f"{kind.about} arXiv {kind.arxiv}")
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             self.list.addItem(item)
         self._settings = {name: kind.defaults for name, kind in self.kinds.items()}
         self.set_written(self._start)
-        self.list.setFixedHeight(self.list.sizeHintForRow(0) * self.list.count() + 2 * self.list.frameWidth() + 2)
+        self.list.setFixedHeight(ROW * self.list.count() + 2 * self.list.frameWidth() + 2)
         self.list.blockSignals(False)
         self._colour()
         self.list.setCurrentRow(0)
@@ -91,12 +95,12 @@ class KindList(QWidget):
             item.setCheckState(Qt.CheckState.Checked if name in given else Qt.CheckState.Unchecked)
             for knob in self.kinds[name].knobs:
                 if knob.name in given.get(name, {}):
-                    self._settings[name][knob.name] = _typed(given[name][knob.name], knob.default)
+                    self._settings[name][knob.name] = typed(given[name][knob.name], knob.default)
         self.list.blockSignals(False)
         self._show_knobs()
 
     def start(self) -> tuple[str, ...]:
-        """What is ticked, or will be once the table has come."""
+        """All that are ticked, or will be once the table has come."""
         return self.all_written() if self.kinds else self._start
 
     @property
@@ -123,14 +127,14 @@ class KindList(QWidget):
         kind = self.kinds.get(self.current)
         self.words.setText(kind.about if kind else "")
         values = self._settings.get(self.current, {})
-        self.sliders.set_settings([_setting(knob, values[knob.name]) for knob in kind.knobs] if kind else [])
+        self.sliders.set_settings([setting(knob, values[knob.name]) for knob in kind.knobs] if kind else [])
 
     @Slot()
     def _colour(self) -> None:
         self.list.blockSignals(True)
         chosen = self.chosen()
         for name, item in self._items():
-            item.setIcon(_dot(theme.data_colour(chosen.index(name)) if name in chosen else QColor(0, 0, 0, 0)))
+            item.setIcon(dot(theme.data_colour(chosen.index(name)) if name in chosen else QColor(0, 0, 0, 0)))
         self.list.blockSignals(False)
 
     @Slot()
@@ -147,26 +151,3 @@ class KindList(QWidget):
     def _on_tuned(self, knob: str, value: Value) -> None:
         self._settings[self.current][knob] = value
         self.tuned.emit(self.current)
-
-
-def _setting(knob: Any, value: Value) -> Setting:
-    reach = 256 if knob.hi is not None and knob.hi > 256 else None
-    return Setting(name=knob.name, value=value, help=knob.help, lo=knob.lo, hi=knob.hi, reach=reach, choices=knob.choices)
-
-
-def _typed(words: str, default: Value) -> Value:
-    if isinstance(default, bool):
-        return words.lower() in ("true", "yes", "1")
-    return type(default)(words)
-
-
-def _dot(colour: QColor) -> QPixmap:
-    picture = QPixmap(12, 12)
-    picture.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(picture)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(colour)
-    painter.drawEllipse(2, 2, 8, 8)
-    painter.end()
-    return picture

@@ -13,10 +13,11 @@ from app.protocol.payloads import Curve
 from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.curve_view import CurveView
 
-COSTS: dict[str, tuple[str, Callable[[LengthRow], float]]] = {
+COSTS: dict[str, tuple[str, Callable[[LengthRow], float | None]]] = {
     "FLOPs": ("FLOPs, by formula", lambda row: row.flops),
     "Bytes moved": ("bytes to and from slow memory, by formula", lambda row: row.moved_bytes),
     "Bytes written": ("bytes between q, k, v and the output, by formula", lambda row: max(row.held_bytes, 1)),
+    "Error": ("relative L2, measured on the text", lambda row: row.relative_l2 or None),
 }
 
 
@@ -44,6 +45,7 @@ class LengthsView(QWidget):
         self.times.link_x(self.costs)
         foot = QHBoxLayout()
         foot.setContentsMargins(12, 6, 12, 6)
+        foot.setSpacing(8)
         foot.addWidget(self._words, 1)
         foot.addWidget(self._cost)
         foot.addWidget(self._button)
@@ -64,13 +66,19 @@ class LengthsView(QWidget):
             plot.clear()
         self._words.setText("measuring …")
 
-    def add(self, row: LengthRow) -> None:
-        """A point more."""
+    def add(self, row: LengthRow, *, last: bool) -> None:
+        """A point more; with the last of a length all are drawn."""
         self._rows.append(row)
+        if last:
+            self._words.setText(f"measured up to {row.tokens:,} tokens" if row.seconds is not None else "computing …")
+            self._redraw()
 
-    def show_rows(self, words: str = "") -> None:
-        """Draw what has come."""
-        self._words.setText(words)
+    def finish(self, timed: int) -> None:
+        """All points are there; calls were timed up to so many tokens."""
+        self._words.setText(
+            f"Times are measured, up to {timed:,} tokens (a text that is too short is repeated); costs are formulas at every length. "
+            "A slope of 1 is linear, of 2 quadratic."
+        )
         self._redraw()
 
     def rows(self) -> list[LengthRow]:
@@ -80,6 +88,8 @@ class LengthsView(QWidget):
     @Slot()
     def _redraw(self, *_text: object) -> None:
         label, of = COSTS[self._cost.currentText()]
+        self.times.link_x(None if label == COSTS["Error"][0] else self.costs)
+        self.costs.clear()
         self.costs.set_labels("tokens", label)
         titles = {row.name: row.title for row in self._rows}
         self.key.set_entries([Entry(title, self._colours.get(name, 0), self._colours.get(name, 0) >= 8) for name, title in titles.items()])
@@ -88,7 +98,8 @@ class LengthsView(QWidget):
             timed = [row for row in rows if row.seconds is not None]
             colour = self._colours.get(name, 0)
             self._draw(self.times, name, timed, [row.seconds * 1e3 for row in timed], colour)
-            self._draw(self.costs, name, rows, [of(row) for row in rows], colour)
+            known = [row for row in rows if of(row) is not None]
+            self._draw(self.costs, name, known, [of(row) for row in known], colour)
 
     @staticmethod
     def _draw(plot: CurveView, name: str, rows: list[LengthRow], values: list[float], colour: int) -> None:

@@ -6,25 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Slot
 
-from app.jobs.attention_lab import COMPARED, AttentionLengths, CompareAttentions
-from app.panels.attention_lab.explain import CAUSAL, card_lines, told_of_view
+from app.jobs.attention_lab import COMPARED
+from app.panels.attention_lab.explain import card, told_of_view
 from app.panels.attention_lab.kind_list import KindList
-from app.panels.attention_lab.listener import Listener
 from app.panels.attention_lab.maps_view import MapsView
+from app.panels.attention_lab.mechanism_runs import TIMED_MOST, MechanismRuns
 from app.panels.attention_lab.page import LabPage, Place, Told, column
-from app.protocol.attention_lab import LabHead, LengthRow, MechanismView
+from app.protocol.attention_lab import LabHead, MechanismView
 from app.protocol.payloads import Result
 from app.widgets.map_cards import Card
 
 if TYPE_CHECKING:
     from app.panels.attention_lab.panel import AttentionLabPanel
-
-TIMED_MOST = 1024
-"""Tokens up to which calls are timed: a window that is used is not to wait for minutes."""
-INTRO = (
-    "Each card is the same head under another attention. Look first where softmax's map is bright, then which patterns keep those cells: "
-    "there the error is small."
-)
 
 
 class MechanismsPage(LabPage):
@@ -38,9 +31,7 @@ class MechanismsPage(LabPage):
         self.form = column(self.kinds)
         self.head: LabHead | None = None
         self.views: dict[str, MechanismView] = {}
-        self._run: Listener | None = None
-        self._tuning: dict[str, Listener] = {}
-        self.measuring: Listener | None = None
+        self.runs = MechanismRuns(self)
         for signal, slot in (
             (self.kinds.chosen_changed, self._on_chosen), (self.kinds.tuned, self._on_tuned), (self.kinds.selected, self._on_selected),
             (self.view.cards.selected, self.kinds.select), (self.view.cards.opened, self._on_opened),
@@ -51,7 +42,7 @@ class MechanismsPage(LabPage):
     # running -------------------------------------------------------------------------------------------------------
 
     def show_first(self) -> None:
-        if self.kinds.kinds and self.head is None and self._run is None:
+        if self.kinds.kinds and self.head is None and not self.runs.comparing:
             self.compare()
 
     def head_changed(self) -> None:
@@ -62,14 +53,10 @@ class MechanismsPage(LabPage):
 
     def compare(self) -> None:
         """All ticked mechanisms on the chosen head."""
-        self._silence()
         self.views = {}
         self._show_cards()
-        self.replay.reset(len(self.shown()))
-        if not self.kinds.chosen():
-            return
-        job = CompareAttentions(**self.lab.head.values(), mechanisms=self.kinds.all_written())
-        self._run = Listener(self, job, "compare", "replace", record=self._on_record, ended=self._on_ended)
+        self.replay.reset(len(self.shown()), self._number())
+        self.runs.compare()
         self.moved.emit()
 
     def shown(self) -> list[str]:
@@ -79,23 +66,12 @@ class MechanismsPage(LabPage):
 
     def measure(self) -> None:
         """Time and cost over lengths."""
-        if self.measuring is not None:
-            self.measuring.silence()
         self.view.lengths.begin({self.kinds.written(name): self.kinds.colour(name) for name in self.kinds.chosen()})
-        if self.shown():
-            job = AttentionLengths(**self.lab.head.values(), mechanisms=self.kinds.all_written(), measured=TIMED_MOST, longest=65536)
-            self.measuring = Listener(self, job, "lengths", "replace", record=self._on_record, done=self._on_measured)
-
-    def _silence(self) -> None:
-        for run in (self._run, self.measuring, *self._tuning.values()):
-            if run is not None:
-                run.silence()
-        self._run = self.measuring = None
-        self._tuning = {}
+        self.runs.measure()
 
     # what comes back -----------------------------------------------------------------------------------------------
 
-    def _on_record(self, channel: str, payload: Any) -> None:
+    def take(self, channel: str, payload: Any) -> None:
         if channel == "head":
             self.head = payload
             self.lab.head.show_head(payload)
@@ -104,30 +80,22 @@ class MechanismsPage(LabPage):
             self.view.cards.put(self._card(payload.name))
             if payload.name in ("softmax", self.kinds.current):
                 self._show_selected()
-        elif channel == "length" and isinstance(payload, LengthRow):
-            self.view.lengths.add(payload)
-            if payload.name == self.kinds.written(self.shown()[-1]):
-                self.view.lengths.show_rows(f"measured up to {payload.tokens:,} tokens" if payload.seconds else "computing …")
+        elif channel == "length":
+            self.view.lengths.add(payload, last=payload.name == self.kinds.written(self.shown()[-1]))
 
-    def _on_ended(self) -> None:
-        self._run = None
-        self.moved.emit()
+    def measured(self, _result: Result) -> None:
+        """All lengths are through."""
+        self.view.lengths.finish(TIMED_MOST)
 
-    def _on_measured(self, _result: Result) -> None:
-        self.view.lengths.show_rows(
-            f"Times are measured, up to {TIMED_MOST:,} tokens (a text that is too short is repeated); costs are formulas at every length. "
-            "A slope of 1 is linear, of 2 quadratic."
-        )
-
+    @Slot(str)
     def _on_tuned(self, name: str) -> None:
         if name in self.shown():
-            job = CompareAttentions(**self.lab.head.values(), mechanisms=(self.kinds.written(name),))
-            self._tuning[name] = Listener(self, job, f"tune-{name}", "follow", record=self._on_record)
+            self.runs.tune(name)
         self.lab.touch()
 
     @Slot()
     def _on_chosen(self) -> None:
-        missing = [name for name in self.shown() if name not in self.views]
+        missing = [name for name in self.shown() if name not in self.views and name not in self.runs.coming]
         self._show_cards()
         self.replay.reset(len(self.shown()), self._number())
         for name in missing:
@@ -137,11 +105,7 @@ class MechanismsPage(LabPage):
     # showing -------------------------------------------------------------------------------------------------------
 
     def _card(self, name: str) -> Card:
-        kind, view = self.kinds.kinds[name], self.views.get(name)
-        return Card(
-            key=name, title=kind.title, values=view.map if view else None, lines=card_lines(view) if view else (("", ""),) * 5,
-            colour=self.kinds.colour(name), above=bool(self.head and self.head.causal), tip=f"{kind.about} {CAUSAL[kind.causal]}.",
-        )  # fmt: skip
+        return card(self.kinds.kinds[name], self.views.get(name), self.kinds.colour(name), bool(self.head and self.head.causal))
 
     def _show_cards(self) -> None:
         self.view.cards.set_cards([self._card(name) for name in self.shown()])
@@ -179,18 +143,14 @@ class MechanismsPage(LabPage):
         self.lab.touch()
 
     def place(self) -> Place:
-        busy = self._run is not None and self._run.active
         title = self.kinds.kinds[self.kinds.current].title if self.kinds.current else ""
         return Place(
             noun="mechanism", state=self.replay.state, index=self.replay.index, total=self.replay.count,
-            note="computing …" if busy else title,
+            note="computing …" if self.runs.comparing else title,
         )  # fmt: skip
 
     def told(self) -> Told:
-        view = self.views.get(self.kinds.current)
-        if view is None or self.head is None:
-            return Told(name="One q, k, v, many attentions", explanation=INTRO)
-        return told_of_view(view, self.kinds.kinds[view.name], self.head)
+        return told_of_view(self.views.get(self.kinds.current), self.kinds.kinds.get(self.kinds.current), self.head)
 
     def save(self) -> dict[str, Any]:
         return {"mechanisms": list(self.kinds.start()), "mode": self.view.mode, "log": self.view.log.isChecked()}

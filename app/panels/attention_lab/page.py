@@ -60,6 +60,14 @@ class LabPage(QObject):
     def show_first(self) -> None:
         """The page comes into sight."""
 
+    def appear(self) -> None:
+        """The page is in sight: what it shows must belong to the chosen head."""
+        if self.stale:
+            self.stale = False
+            self.head_changed()
+        else:
+            self.show_first()
+
     def head_changed(self) -> None:
         """Another q, k, v is chosen."""
 

@@ -90,10 +90,8 @@ class AttentionLabPanel(Panel):
         self._forms.setCurrentIndex(number)
         self._views.setCurrentIndex(number)
         self.head.setVisible(self.page.takes_head)
-        if self._asked and self.page.stale:
-            self._renew(self.page)
-        elif self._asked:
-            self.page.show_first()
+        if self._asked:
+            self.page.appear()
         self._show_place()
         self.touch()
 
@@ -105,14 +103,9 @@ class AttentionLabPanel(Panel):
     def _on_head(self) -> None:
         for page in self.pages:
             page.stale = page.takes_head
-        if self._asked and self.page.stale:
-            self._renew(self.page)
+        if self._asked:
+            self.page.appear()
         self.touch()
-
-    @staticmethod
-    def _renew(page: LabPage) -> None:
-        page.stale = False
-        page.head_changed()
 
     def _on_key(self, name: str) -> None:
         self.page.key(name)

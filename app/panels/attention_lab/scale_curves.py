@@ -50,7 +50,7 @@ class ScaleCurves(QWidget):
         for name, label, unit in PLOTS:
             plot = self.plots[name]
             plot.clear()
-            plot.set_labels("scale in units of 1/√d" if trained else "width d", label, y_unit=unit)
+            plot.set_labels("scale × √d" if trained else "width d", label, y_unit=unit)
             for colour, rule in enumerate(self._rules):
                 own = [point for point in points if point.rule == rule]
                 x = np.array([point.scale * point.width**0.5 if trained else point.width for point in own])

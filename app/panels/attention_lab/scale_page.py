@@ -117,7 +117,8 @@ class ScalePage(LabPage):
         )
 
     def told(self) -> Told:
-        return told_of_scale(self.report, self.sliders.values()["exponent"])
+        values = self.sliders.values()
+        return told_of_scale(self.report, values["exponent"], values["heads"] == TRAINED)
 
     def save(self) -> dict[str, Any]:
         return dict(self.sliders.values())

@@ -11,8 +11,12 @@ from app.protocol.attention_lab import ScaleReport
 
 EXPLANATION = (
     "Drag the exponent from −0.5 towards 0 and watch one bar take everything: scores of wide heads spread like √d, and the softmax freezes "
-    "on its largest. A saturated row passes nothing back to q; what gradient is left comes from the few rows that are still undecided. With "
-    "1/√d entropy and saturation are the same for every width."
+    "on its largest. A saturated row passes nothing back to q; what gradient is left comes from the few rows that are still undecided. "
+    "With 1/√d entropy and saturation are the same for every width."
+)
+TRAINED = (
+    "This head learned with the division built in, and its scores are not Gaussian: the dashed line is what Gaussian scores of the same "
+    "spread would give. Drag the exponent to 0 and it becomes a head that looks at one key only."
 )
 REFERENCE = "arXiv 1706.03762, section 3.2.1; entropy: Derrida's random energy model (1981); 1/d: arXiv 2203.03466"
 
@@ -24,7 +28,7 @@ def jacobian_norm(p: np.ndarray) -> float:
     return math.sqrt(max(s2 - 2 * s3 + s2**2, 0.0))
 
 
-def told_of_scale(report: ScaleReport | None, exponent: float) -> Told:
+def told_of_scale(report: ScaleReport | None, exponent: float, trained: bool = False) -> Told:
     """Numbers of the row and of all rows, and the theory with its numbers."""
     if report is None:
         return Told(name="Why 1/√d", explanation=EXPLANATION, reference=REFERENCE)
@@ -46,4 +50,4 @@ def told_of_scale(report: ScaleReport | None, exponent: float) -> Told:
         ("Passes back", f"{jacobian_norm(report.row):.4f} of at most 0.5", "this row: Frobenius norm of the Jacobian diag(p) − p pᵀ"),
     )
     equation = f"p = softmax(d^e q·k),  d = {now.width}, e = {exponent:.2f}, n = {n}\n{theory}"
-    return Told(name="Why 1/√d", rows=rows, equation=equation, explanation=EXPLANATION, reference=REFERENCE)
+    return Told(name="Why 1/√d", rows=rows, equation=equation, explanation=TRAINED if trained else EXPLANATION, reference=REFERENCE)

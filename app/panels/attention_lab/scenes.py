@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from app.panels.attention_lab.panel import AttentionLabPanel
 
 WITHIN_S, LOOK_EVERY_S = 120.0, 0.2
-UPDATES = 250
+UPDATES = 320
 
 
 def maps(panel: AttentionLabPanel) -> Iterator[Any]:
@@ -33,7 +33,7 @@ def lengths(panel: AttentionLabPanel) -> Iterator[Any]:
     """Cost over length."""
     panel.mechanisms.view.set_mode("lengths")
     panel.mechanisms.measure()
-    yield panel.mechanisms.measuring.handle
+    yield panel.mechanisms.runs.measuring.handle
     yield 0.5
 
 

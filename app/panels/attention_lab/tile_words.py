@@ -17,8 +17,8 @@ FORWARD = (
     "scale. After the last tile of a row O / l is the softmax output, though the whole row was never in memory at once."
 )
 BACKWARD = (
-    "The weights are computed a second time from L, one number a query, instead of being kept. More arithmetic and less traffic: on a "
-    "GPU that is the faster way."
+    "The weights are computed a second time from L, one number a query, instead of being kept. That is more arithmetic, and on long texts "
+    "less traffic, which on a GPU is the faster way."
 )
 REFERENCE = "arXiv 2205.14135, 2307.08691; online softmax: arXiv 1805.02867"
 
@@ -49,14 +49,18 @@ BACKWARD_EQUATION = "D = rowsum(dO * O),  P = exp(S − L)\ndV += Pᵀ dO,  dS =
 
 
 def forward_equation(tile: TileView) -> str:
-    """The update of the query whose maximum moved most, with its numbers."""
-    n = int(np.argmin(tile.rescale))
+    """The update of the query whose sum shrinks most (of equals: that gains most), with its numbers.
+
+    The largest score of the tile itself follows from P = exp(S - m').
+    """
+    n = int(np.lexsort((-tile.values.sum(axis=1), tile.rescale))[0])
     before, m, a, l = (float(side[n]) for side in (tile.m_before, tile.m, tile.rescale, tile.l))
-    p = float(tile.values[n].sum())
+    p, top = float(tile.values[n].sum()), float(tile.values[n].max())
+    peak = f"{m + math.log(top):.3f}" if top > 0 else "−∞"
     old = (l - p) / a if a > 0 else 0.0
     start = "−∞" if math.isinf(before) else f"{before:.3f}"
     return (
-        f"query {tile.rows[0] + n}:\nm' = max({start}, {m:.3f}) = {m:.3f}\na = exp({start} − {m:.3f}) = {a:.3f}\n"
+        f"query {tile.rows[0] + n}:\nm' = max({start}, {peak}) = {m:.3f}\na = exp({start} − {m:.3f}) = {a:.3f}\n"
         f"l' = a l + Σ P = {a:.3f} · {old:.3f} + {p:.3f} = {l:.3f}\nO' = a O + P V"
     )
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer, Slot
 
 from app.jobs.attention_lab import FlashTiles, HeadJob
-from app.panels.attention_lab.explain import amount
 from app.panels.attention_lab.listener import Listener
 from app.panels.attention_lab.page import LabPage, Place, Told, column
-from app.panels.attention_lab.tile_words import result_words, told_of_tile
+from app.panels.attention_lab.tile_words import told_of_tile
+from app.panels.attention_lab.tiles_view import TilesView
 from app.protocol.attention_lab import TilePlan, TileView
 from app.protocol.job import job_from_dict, job_to_dict
 from app.protocol.payloads import Result
 from app.widgets.param_form import ParamForm
-from app.widgets.probability_bars import Bar, ProbabilityBars
-from app.widgets.steady_label import SteadyLabel
-from app.widgets.tile_rows import TileRows
-from app.widgets.tile_stage import TileStage
 
 if TYPE_CHECKING:
     from app.panels.attention_lab.panel import AttentionLabPanel
@@ -39,9 +34,7 @@ class TilesPage(LabPage):
         self.knobs = ParamForm(FlashTiles, skip=[item.name for item in fields(HeadJob)])
         self.knobs.set_expanded(True)
         self.form = column(self.knobs)
-        self.stage, self.rows, self.bytes = TileStage(), TileRows(), ProbabilityBars("Bytes moved")
-        self.result = SteadyLabel(wrap=True)
-        self.view = self._arranged()
+        self.view = TilesView()
         self.plan: TilePlan | None = None
         self.tiles: list[TileView] = []
         self.facts: dict[str, Any] = {}
@@ -51,29 +44,8 @@ class TilesPage(LabPage):
         self.replay.set_pace(PLAY_MS)
         self.knobs.changed.connect(self._on_changed)
         self.knobs.invalid.connect(lab.show_error)
-        self.stage.chosen.connect(self._on_chosen)
+        self.view.stage.chosen.connect(self._on_chosen)
         self.replay.moved.connect(self._show)
-
-    def _arranged(self) -> QWidget:
-        split, top, beside = QSplitter(Qt.Orientation.Vertical), QWidget(), QVBoxLayout()
-        top.setProperty("role", "surface")
-        row = QHBoxLayout(top)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
-        beside.setContentsMargins(8, 24, 16, 8)
-        beside.setSpacing(8)
-        for heading, widget in (("Traffic to slow memory", self.bytes), ("Result", self.result)):
-            label = QLabel(heading)
-            label.setProperty("role", "heading")
-            beside.addWidget(label)
-            beside.addWidget(widget)
-        beside.addStretch(1)
-        row.addWidget(self.stage, 1)
-        row.addLayout(beside, 1)
-        split.addWidget(top)
-        split.addWidget(self.rows)
-        split.setSizes([350, 250])
-        return split
 
     # running -------------------------------------------------------------------------------------------------------
 
@@ -101,7 +73,7 @@ class TilesPage(LabPage):
             self.lab.head.show_head(payload)
         elif channel == "plan":
             self.plan, self.tiles, self.facts = payload, [], {}
-            self.stage.set_plan(payload)
+            self.view.stage.set_plan(payload)
             self.replay.reset(0)
         elif channel == "tile":
             self.tiles.append(payload)
@@ -127,21 +99,7 @@ class TilesPage(LabPage):
 
     @Slot()
     def _show(self) -> None:
-        self.stage.show_tiles(self.tiles, self.replay.index)
-        self.rows.show_tile(self.plan, self.now)
-        if self.plan is None or self.now is None:
-            self.bytes.set_bars([])
-            self.result.setText("")
-            return
-        self.result.setText(result_words(self.plan, self.now))
-        top = max(self.plan.naive_bytes, self.plan.tiled_bytes)
-        whole = f"all tiles of this pass move {amount(self.plan.tiled_bytes)}B"
-        self.bytes.set_bars([
-            Bar("tiles so far", self.now.moved_bytes / top, f"{amount(self.now.moved_bytes)}B", 0, tip=whole,
-                mark=self.plan.tiled_bytes / top),
-            Bar("the naive way", self.plan.naive_bytes / top, f"{amount(self.plan.naive_bytes)}B", 1,
-                tip="S and P are written to slow memory and read again"),
-        ])  # fmt: skip
+        self.view.show_tiles(self.plan, self.tiles, self.replay.index)
 
     def place(self) -> Place:
         tile = self.now

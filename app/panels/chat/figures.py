@@ -79,18 +79,19 @@ def stamp_words(stamp: dict[str, Any] | None) -> tuple[str, str]:
 
 
 def break_even(report: GammaReport, used: int) -> tuple[list[Bar], str]:
-    """Acceptance you have, with the one you need as a tick, and what that means."""
+    """Acceptance you have, with the one you need as a tick, and what that means for the draft length used, or else the best one."""
     by_length = {point.draft_length: point for point in report.points}
-    point = by_length.get(used) or by_length.get(report.best) or (report.points[0] if report.points else None)
+    wanted = used or report.best or 1  # an adaptive length, 0, is no one length
+    point = by_length.get(wanted) or next((point for point in report.points if point.draft_length), None)
     if point is None:
         return [], ""
     need, have = point.needed_acceptance, report.acceptance
     pays = have > need
     tip = "the bar is the acceptance you have, the tick the acceptance you need to break even"
     bars = [Bar("acceptance", have, f"{have:.0%}", role="ok" if pays else "error", mark=min(need, 1.0), tip=tip)]
-    wanted = f"{need:.0%}" if need <= 1 else "more than every draft"
+    least = f"{need:.0%}" if need <= 1 else "more than every draft"
     sentence = (
-        f"Draft length {point.draft_length} needs {wanted} accepted to break even and has {have:.0%}: it {'pays' if pays else 'costs'}."
+        f"Draft length {point.draft_length} needs {least} accepted to break even and has {have:.0%}: it {'pays' if pays else 'costs'}."
     )
     return bars, sentence
 

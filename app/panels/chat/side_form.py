@@ -32,7 +32,7 @@ SKIPPED = ("messages", "prompt", "continue_ids", "device", "measure", "model", "
 OWN = "own"
 """The choice "a model by path" in the list of models."""
 TITLES = {
-    "auto": "Fastest here", "none": "Plain", "lookup": "Prompt lookup", "ngram": "N-gram memory", "early-exit": "Early exit",
+    "auto": "Fastest here", "none": "Plain", "lookup": "Prompt lookup", "ngram": "N-grams", "early-exit": "Early exit",
     "draft": "Draft model", "medusa": "Medusa", "mtp": "Multi-token", "eagle": "EAGLE layer",
 }  # fmt: skip
 
@@ -107,6 +107,7 @@ class SideForm(QSplitter):
         scroll = QScrollArea(widgetResizable=True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what stands in it has the focus
         scroll.setWidget(inside)
         return scroll
 

@@ -15,7 +15,7 @@ from app.widgets.rounds_strip import RoundsStrip, seconds
 from app.widgets.transport import Transport
 
 TREE_LEAST, TREE_MOST = 104, 230
-EVERY_MS = 48  # of the strip while a reply is written; the text itself is shown at most every 16 ms
+EVERY_MS = 48  # of the strip while a reply is written; the text itself is shown more often
 CONTEXT = 40
 SPEED_WORDS = {1.0: "real time", 0.5: "½ speed", 0.25: "¼ speed", 0.1: "⅒ speed"}
 

@@ -10,7 +10,6 @@ from app.panels.routing.page import Page
 from app.panels.routing.reading import Reading
 from app.protocol.routing import RoutingSummary
 from app.widgets.expert_flow import ExpertFlow
-from app.widgets.expert_paint import expert_colour
 from app.widgets.grid_map import GridMap
 
 WIDEST = 2.0
@@ -60,7 +59,7 @@ class TogetherPage(Page):
         numbers = [str(e) for e in range(len(chance))]
         self.map.set_values(
             lift, [f"expert {e}" for e in numbers], numbers, (-WIDEST, WIDEST), "log2 of how often against independent choices, cut at 2",
-            digits=1, table="diverging", pale=few, colours=[expert_colour(e) for e in range(len(chance))],
+            digits=1, table="diverging", pale=few, experts=True,
         )  # fmt: skip
         self._words.setText(
             f"Layer {summary.layers[row]}: of the tokens that visit the row's expert, how many also visit the column's. Grey cells are too "

@@ -86,8 +86,8 @@ class GatesForm(QWidget):
     def put_into(self, job: Routing) -> Routing:
         """The job with what is changed here."""
         return replace(
-            job, off=self.pairs.pairs("off"), force=self.pairs.pairs("force"), experts_a_token=self.k.value(), use_bias=self.bias.isChecked(),
-            capacity_factor=self.capacity.value(),
+            job, off=self.pairs.pairs("off"), force=self.pairs.pairs("force"), experts_a_token=self.k.value(),
+            use_bias=self.bias.isChecked(), capacity_factor=self.capacity.value(),
         )  # fmt: skip
 
     def show_job(self, job: Routing) -> None:

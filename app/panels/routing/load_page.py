@@ -10,7 +10,6 @@ from app.panels.routing.page import Page
 from app.panels.routing.reading import Reading
 from app.protocol.routing import PHASES, LoadTable
 from app.widgets.balance_strip import BalanceStrip, balance_words
-from app.widgets.expert_paint import expert_colour
 from app.widgets.grid_map import GridMap
 
 PHASE_TITLES = {"all": "Whole text", "prompt": "Prompt", "generation": "Written"}
@@ -86,7 +85,7 @@ class LoadPage(Page):
         E = load.shape[1]
         self.map.set_values(
             use, [f"layer {n}" for n in reading.summary.layers], [str(e) for e in range(E)], (0.0, max(LEAST_TOP, float(use.max()))),
-            "load / mean load of the layer; 1 is fair, 0 dead", digits=1, colours=[expert_colour(e) for e in range(E)],
+            "load / mean load of the layer; 1 is fair, 0 dead", digits=1, experts=True,
         )  # fmt: skip
         self.strip.set_table(table, reading.summary.layers)
         self._words.setText(balance_words(table))

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from app.panels.routing.page import Page
 from app.protocol.routing import PairReport
-from app.widgets.expert_paint import expert_colour
 from app.widgets.grid_map import GridMap
 from app.widgets.prompt_edit import PromptEdit
 
@@ -50,7 +49,7 @@ class PairPage(Page):
         names = [f"layer {n} {side}" for n in report.layers for side in ("A", "B")]
         self.map.set_values(
             flat, names, [str(e) for e in range(E)], (0.0, max(2.0, float(flat.max()))),
-            "load / fair share; A: text at the left, B: this one", digits=1, colours=[expert_colour(e) for e in range(E)],
+            "load / fair share; A: text at the left, B: this one", digits=1, experts=True,
         )  # fmt: skip
         far = [f"layer {n}: {d:.2f} ({c:.2f}{', no telling' if p > 0.05 else ''})" for n, d, c, p in
                zip(report.layers, report.distance, report.chance, report.p, strict=True)]  # fmt: skip

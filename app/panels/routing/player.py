@@ -28,6 +28,9 @@ class Player(QObject):
         self._clock = QTimer(self, interval=REPLAY_MS)
         self._clock.timeout.connect(self._on_clock)
 
+    def flush(self) -> None:
+        """Show what has been told; `Runs` knows how."""
+
     @property
     def state(self) -> str:
         """idle, starting, running or paused, a replay counting as running."""
@@ -48,6 +51,7 @@ class Player(QObject):
 
     def look(self, position: int) -> None:
         """Look at a token and stay there."""
+        self.flush()
         self._clock.stop()
         self._following = self.reading is not None and position >= len(self.reading)
         self.go(position)

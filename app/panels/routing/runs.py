@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.jobs.routing import Routing
 from app.panels.routing.player import IDLE, PAUSED, RUNNING, STARTING, Player
 from app.panels.routing.reading import Reading
 from app.protocol.routing import RoutedModel, RoutedPass, RoutingSummary
+from app.widgets.routed_text import RoutedToken
 
 KEY = "routing/read"
+SHOW_MS = 100
 
 
 class Runs(Player):
@@ -29,6 +31,9 @@ class Runs(Player):
     def __init__(self, engine: Any, parent: QObject) -> None:
         super().__init__(parent)
         self._engine = engine
+        self._fresh: list[RoutedToken] = []  # told, but not yet shown
+        self._shower = QTimer(self, singleShot=True, interval=SHOW_MS)
+        self._shower.timeout.connect(self.flush)
 
     def submit(self, job: Routing, park_after: int | None = None) -> Any:
         """Read another text."""
@@ -59,13 +64,12 @@ class Runs(Player):
         if not self._hears():
             return
         if channel == "opened" and isinstance(payload, RoutedModel):
-            self.reading = Reading(payload)
+            self.reading, self._fresh = Reading(payload), []
             self.began.emit(self.reading)
         elif channel == "pass" and isinstance(payload, RoutedPass) and self.reading is not None:
-            self.busy.emit("")
-            self.grew.emit(self.reading.add(payload))
-            if self._following:
-                self.go(len(self.reading))
+            self._fresh += self.reading.add(payload)
+            if not self._shower.isActive():
+                self._shower.start()
         elif channel == "summary":
             self._sum(payload)
 
@@ -74,7 +78,19 @@ class Runs(Player):
         if self._hears() and channel == "summary":
             self._sum(payload)
 
+    @Slot()
+    def flush(self) -> None:
+        """Show what has been told: some tokens at once, since many are read in a blink."""
+        self._shower.stop()
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            self.busy.emit("")
+            self.grew.emit(fresh)
+            if self._following:
+                self.go(len(self.reading))
+
     def _sum(self, payload: Any) -> None:
+        self.flush()
         if isinstance(payload, RoutingSummary) and self.reading is not None:
             self.reading.summary = payload
             self.summed.emit()
@@ -85,6 +101,8 @@ class Runs(Player):
 
     @Slot(int)
     def _on_parked(self, _index: int) -> None:
+        if self._hears():
+            self.flush()
         self._set(PAUSED)
 
     def _set(self, state: str) -> None:
@@ -109,6 +127,7 @@ class Runs(Player):
             self._end("failed", report)
 
     def _end(self, how: str, what: Any) -> None:
+        self.flush()
         self._state = IDLE
         self.busy.emit("")
         self.ended.emit(how, what)

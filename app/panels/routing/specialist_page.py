@@ -10,7 +10,6 @@ from app import theme
 from app.panels.routing.page import Page
 from app.panels.routing.reading import shown
 from app.protocol.routing import SpecialistTable
-from app.widgets.expert_paint import expert_colour
 from app.widgets.grid_map import GridMap
 from app.widgets.interval_rows import Interval, IntervalRows
 
@@ -105,7 +104,7 @@ class SpecialistPage(Page):
         self.map.set_values(
             share, names, [str(e) for e in range(E)], (0.0, 1.0),
             f"share of the label's tokens; chance is {table.chance:.2f}; grey: no telling", pale=pale,
-            colours=[expert_colour(e) for e in range(E)],
+            experts=True,
         )  # fmt: skip
         self._expert = min(self._expert, E - 1)
         self._words.setText(f"Layer {table.layers[row]}. {sum(table.tokens):,} tokens counted; click a column to see its intervals.")

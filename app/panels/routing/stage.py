@@ -111,7 +111,8 @@ class Stage(QWidget):
     def reveal(self, token: int) -> None:
         """Scroll the text to a token."""
         place = self.text.place_of(token)
-        self.scroll.ensureVisible(round(place.center().x()), round(place.bottom()) + 12, 0, 40)
+        self.scroll.ensureVisible(round(place.center().x()), round(place.bottom()) + 8, 0, 0)
+        self.scroll.ensureVisible(round(place.center().x()), round(place.top()), 0, 4)
 
     def label(self) -> str:
         """The head line."""

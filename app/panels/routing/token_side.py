@@ -78,9 +78,10 @@ class TokenSide(QWidget):
         nats, margin = told.tokens.values[t], float(told.margin[row, t])
         phase = "given" if told.phase == "prompt" else "written"
         rows: list[tuple[str, ...]] = [("place", f"{token + 1} of {len(reading)}, {phase}"), ("layer", str(reading.looked.layers[row]))]
-        for e, w, live, full in zip(told.experts[row, t], told.weights[row, t], told.live[row, t], told.dropped[row, t], strict=True):
-            words = f"weight {w:.3f}"
-            rows.append((f"expert {e}", "was full: the token passed by" if full else words if live else "none left to choose"))
+        choices = zip(told.experts[row, t], told.weights[row, t], told.live[row, t], told.dropped[row, t], strict=True)
+        for rank, (e, w, live, full) in enumerate(choices, start=1):  # the names of rows stay, so their labels are used again
+            words = f"expert {e}: {w:.3f}" if live else "none was left"
+            rows.append((f"weight {rank}", f"expert {e} was full: the token passed by" if full else words, "the expert, and its share in the sum"))
         closest = "none was left out" if math.isinf(margin) else f"{margin:.4f}"
         rows.append(("margin", closest, "score of the last expert chosen minus that of the best left out"))
         flips = [str(int(e)) for e, flip in zip(told.experts[row, t], told.flips[row, t], strict=True) if flip]
@@ -89,22 +90,22 @@ class TokenSide(QWidget):
         rows.append(("routed adds", f"{told.routed_norm[row, t]:.3f}", "length of what the chosen experts add to the residual stream"))
         if told.shared_norm is not None:
             rows.append(("shared adds", f"{told.shared_norm[row, t]:.3f}", "length of what the shared expert adds"))
-        if not math.isnan(nats):
-            rows.append(("-log p", f"{nats:.3f} nats", "how surprising the token was, given those before it"))
+        surprise = "nothing before it" if math.isnan(nats) else f"{nats:.3f} nats"
+        rows.append(("-log p", surprise, "how surprising the token was, given those before it"))
         if told.touched:
             rows.append(("pass", f"{told.read} token{'s' if told.read != 1 else ''}, {told.touched[row]} experts read"))
         return rows
 
     @staticmethod
     def _equation(looked: RoutedModel, told: RoutedPass, t: int, row: int) -> str:
-        lines = []
+        lines = ["affinity" if told.bias is None else "affinity + bias = score"]
         for e in told.experts[row, t].tolist()[:MOST_LINES]:
             affinity = told.affinities[row, t, e]
             if told.bias is None:
-                lines.append(f"p_{e} = {affinity:.3f}")
+                lines.append(f"{e}:  {affinity:.3f}")
             else:
                 bias = told.bias[row, e]
-                lines.append(f"s_{e} + b_{e} = {affinity:.3f} {'+' if bias >= 0 else '-'} {abs(bias):.3f} = {affinity + bias:.3f}")
+                lines.append(f"{e}:  {affinity:.3f} {'+' if bias >= 0 else '-'} {abs(bias):.3f} = {affinity + bias:.3f}")
         if looked.groups:
             lines.append(f"best {looked.groups[1]} of {looked.groups[0]} groups compete")
         return "\n".join(lines)

@@ -27,6 +27,7 @@ class TrainingRun(QObject):
         super().__init__(trainings)
         self._trainings, self.handle, self.job, self.number = trainings, handle, job, number
         self.label = f"{number}: {job.model}, {KIND_WORDS[kind_of(job)]}"
+        self.short = f"{number}: {KIND_WORDS[kind_of(job)]}"
         self.state, self.note = "waiting", ""
         self.steps: list[int] = []
         self.metrics: dict[str, list[float]] = {}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QGridLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
 
 from app.panels.routing.page import Page
 from app.panels.routing.training import TrainingRun
 from app.panels.routing.training_form import TrainingForm
 from app.protocol.payloads import Curve
 from app.widgets.curve_view import CurveView
-from app.widgets.expert_paint import expert_colour
 from app.widgets.grid_map import GridMap
 
-CURVE_HEIGHT, FORM_WIDTH = 176, 208
+CURVE_HEIGHT, FORM_WIDTH = 164, 208
 NOT_LOSSES = ("max_vio", "dropped", "seconds")
 TEACH = (
     "loss-free moves a selection bias by a small step after each update, up for experts below the mean load, down for those above; "
@@ -34,7 +33,7 @@ class TrainingPage(Page):
         self.side = TrainingForm()
         self.losses = CurveView(x_label="update", y_label="loss", y_unit="nats")
         self.balance = CurveView(x_label="update", y_label="MaxVio of the batch")
-        self.load, self.bias = (GridMap(name, least=12, row_height=20) for name in ("Load per expert", "Selection bias"))
+        self.load, self.bias = (GridMap(name, least=12, row_height=20, left=52) for name in ("Load per expert", "Selection bias"))
         self.state = self.words("No training yet.")
         self._all: list[TrainingRun] = []
         self.load.set_empty_text("Loads per expert move here while a training runs.")
@@ -43,19 +42,20 @@ class TrainingPage(Page):
         self.side.look_wanted.connect(self._on_look)
         self.side.invalid.connect(self.state.setText)
         grid = QGridLayout()
-        grid.addWidget(self.side, 0, 0, 4, 1)
+        grid.addWidget(self.side, 0, 0, 3, 1)
         for curve in (self.losses, self.balance):
             curve.setFixedHeight(CURVE_HEIGHT)
-        grid.addWidget(self.state, 0, 1, 1, 2)
+        grid.addWidget(self.state, 0, 1)
         grid.addWidget(self.losses, 1, 1)
-        grid.addWidget(self.balance, 1, 2)
-        grid.addWidget(self.load, 2, 1, 1, 2)
-        grid.addWidget(self.bias, 3, 1, 1, 2)
-        for column in (1, 2):
-            grid.setColumnStretch(column, 1)
+        grid.addWidget(self.balance, 2, 1)
+        grid.setColumnStretch(1, 1)
         grid.setColumnMinimumWidth(0, FORM_WIDTH)
         grid.setHorizontalSpacing(12)
+        maps = QHBoxLayout()
+        maps.addWidget(self.load, 1)
+        maps.addWidget(self.bias, 1)
         self.column.addLayout(grid)
+        self.column.addLayout(maps)
         self.column.addWidget(self.words(TEACH, "small"))
         self.column.addStretch(1)
 
@@ -69,7 +69,7 @@ class TrainingPage(Page):
         self.side.stop.setEnabled(any(one.active for one in self._all))
         if run.balance:
             steps, values, chance = (np.array(column, float) for column in zip(*run.balance, strict=True))
-            self.balance.set_curve(run.label, Curve(steps, values, label=run.label), colour=run.number - 1)
+            self.balance.set_curve(run.short, Curve(steps, values, label=run.short), colour=run.number - 1)
             self.balance.set_curve("chance", Curve(steps, chance, label="random router"), colour=7, dashed=True)
         if run is self.shown:
             self._show(run)
@@ -93,13 +93,15 @@ class TrainingPage(Page):
     def _show_maps(self, routing: dict) -> None:
         load, bias = routing["load"], routing["bias"]
         E = load.values.shape[1]
-        heads, numbers = {"colours": [expert_colour(e) for e in range(E)]}, [str(e) for e in range(E)]
-        self.load.set_values(load.values, load.row_labels, numbers, (0.0, max(2.0, float(load.values.max()))), "load / mean load", **heads)
+        numbers = [str(e) for e in range(E)]
+        ends = (0.0, max(2.0, float(load.values.max())))
+        self.load.set_values(load.values, load.row_labels, numbers, ends, "load / mean load", experts=True)
         if bias is None:
             self.bias.clear()
         else:
             top = max(float(np.abs(bias.values).max()), 1e-4)
-            self.bias.set_values(bias.values, bias.row_labels, numbers, (-top, top), "selection bias", table="diverging", digits=3, **heads)
+            look = {"table": "diverging", "digits": 3, "experts": True}
+            self.bias.set_values(bias.values, bias.row_labels, numbers, (-top, top), "selection bias", **look)
 
     @Slot()
     def _on_look(self) -> None:

@@ -10,9 +10,9 @@ TEACH = (
     "the gate's affinity, the balancing bias, how close the choice was, and what changes when experts are switched off."
 )
 TIMES = (
-    "The whole training is 6,000 updates of 4,096 tokens. On one core of a server an update takes 2 to 5 seconds, so count on 4 to 8 "
-    "hours; it may be stopped at any time and goes on where it stopped. A trial of 300 updates, 10 to 25 minutes, is enough to see experts "
-    "divide the domains among them, but it writes no good text."
+    "The whole training is 6,000 updates of 4,096 tokens. On one core of a busy server an update took about 6 seconds, 10 hours in all; "
+    "it may be stopped and goes on where it stopped, and the page Training tells the time left as measured here. A trial of 300 updates "
+    "took half an hour: enough to see experts divide the domains among them, but it writes no good text."
 )
 TRIAL, WHOLE = 300, 6000
 

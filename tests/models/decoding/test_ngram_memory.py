@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from models import catalog
 from models.decoding.draft_length import FixedBudget
 from models.decoding.drafting import Context
 from models.decoding.ngram_memory import NgramConfig, NgramDrafter, NgramMemory, orders_that_fit, remember
@@ -86,3 +87,13 @@ def test_keys_must_fit() -> None:
     for wrong in ({}, {0: 1}, {5: 1}, {10**12: 1}):
         with pytest.raises(ValueError, match="cannot be kept"):
             NgramConfig(49152, wrong)
+
+
+def test_the_built_in_memory_is_sound_and_sorted() -> None:
+    memory = catalog.load("smollm2/ngram")
+    assert memory.config.vocab_size == 49152 and memory.is_sound() and sum(memory.config.entries.values()) > 100_000
+    assert all((np.diff(table.keys) > 0).all() and (table.share >= 0.5).all() for table in memory.tables())
+    drafter = NgramDrafter(memory)
+    first = drafter.tables[0]
+    ids = [int(first.keys[7]) // 49152**power % 49152 for power in range(first.order - 1, -1, -1)]
+    assert drafter.find([1, *ids]) == (int(first.following[7]), float(first.share[7]))

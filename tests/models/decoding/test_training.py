@@ -26,6 +26,7 @@ from models.decoding.replay import (
     eagle_teacher,
     early_exit_teacher,
     looking_teacher,
+    lookup_first_teacher,
     medusa_ranks,
     mtp_teacher,
     ranks_teacher,
@@ -237,9 +238,15 @@ MEMORY = remember(own_text().tokens, own_text().counted, TINY.vocab_size)
 
 
 @pytest.mark.parametrize("length", [1, 3])
-@pytest.mark.parametrize("kind", ["medusa", "eagle", "mtp", "draft", "early exit", "lookup", "ngram", "lookup, then ngram"])
+@pytest.mark.parametrize(
+    "kind", ["medusa", "eagle", "mtp", "draft", "early exit", "lookup", "ngram", "lookup, then ngram", "lookup, then eagle"]
+)
 def test_one_pass_tells_every_round_of_any_draft_length(trained, kind, length) -> None:
     t = trained
+
+    def both() -> LookupFirst:
+        return LookupFirst(EagleDrafter(t.layer, NET.tokens, UNEMBED, 512), sure=2)
+
     drafter = {
         "medusa": lambda: MedusaDrafter(t.heads, UNEMBED, [(0,), (0, 0), (0, 0, 0)], [[1.0]] * 3),
         "eagle": lambda: EagleDrafter(t.layer, NET.tokens, UNEMBED, 512),
@@ -249,6 +256,7 @@ def test_one_pass_tells_every_round_of_any_draft_length(trained, kind, length) -
         "lookup": PromptLookup,
         "ngram": lambda: NgramDrafter(MEMORY),
         "lookup, then ngram": lambda: LookupFirst(NgramDrafter(MEMORY)),
+        "lookup, then eagle": both,
     }[kind]()
     rounds, run = decode(NET, drafter, PROMPT, length=length, tokens=60)
     finished = list(read_text(NET, run.ids, len(PROMPT)))[-1]
@@ -261,6 +269,9 @@ def test_one_pass_tells_every_round_of_any_draft_length(trained, kind, length) -
         "lookup": lambda: looking_teacher(finished.ids.tolist(), finished.reply, 3, PromptLookup()),
         "ngram": lambda: looking_teacher(finished.ids.tolist(), finished.reply, 3, NgramDrafter(MEMORY)),
         "lookup, then ngram": lambda: looking_teacher(finished.ids.tolist(), finished.reply, 3, LookupFirst(NgramDrafter(MEMORY))),
+        "lookup, then eagle": lambda: lookup_first_teacher(
+            finished.ids.tolist(), finished.reply, 3, both(), eagle_teacher(t.layer, NET.tokens, UNEMBED, finished, 3)
+        ),
     }[kind]()
     told = replay_rounds(teacher, length)
     assert [committed for _, committed in told] == [len(done.committed) for done in rounds]
