@@ -19,9 +19,11 @@ from models.rl.settings import PPOSettings
 from models.rl.worlds import make_env
 
 ENV = "CartPole-v1"
+ZOO = PPOSettings(n_steps=32, batch_size=256, n_epochs=20, gae_lambda=0.8, gamma=0.98)
 SETUPS = {
-    "8 copies x 32 steps, batch 256, 20 epochs (zoo)": (8, PPOSettings(n_steps=32, batch_size=256, n_epochs=20, gae_lambda=0.8, gamma=0.98)),
+    "8 copies x 32 steps, batch 256, 20 epochs (zoo)": (8, ZOO),
     "8 copies x 256 steps, batch 64, 10 epochs (SB3's defaults)": (8, PPOSettings(n_steps=256, batch_size=64, n_epochs=10)),
+    "64 copies x 32 steps, batch 2048, 4 epochs": (64, PPOSettings(n_steps=32, batch_size=2048, n_epochs=4)),
 }
 WIDE = PPOSettings(n_steps=32, batch_size=16384, n_epochs=4)
 

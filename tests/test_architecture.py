@@ -52,6 +52,7 @@ RULES = {
     "models.attention": Rule(LEAVES, MODEL_FOREIGN),
     "models.decoding": Rule(LEAVES, MODEL_FOREIGN),
     "models.evaluation": Rule(LEAVES, MODEL_FOREIGN),
+    "models.rl": Rule(LEAVES, (*MODEL_FOREIGN, "stable_baselines3", "sb3_contrib")),
     "models.multimodal": Rule((*LEAVES, "models.vision", "models.language", "models.diffusion"), MODEL_FOREIGN),
     "models.drafters": Rule(("models",), MODEL_FOREIGN),
     "models.catalog": Rule(("models",), MODEL_FOREIGN),

@@ -59,7 +59,7 @@ def train_attentions(job: TrainAttentions, ctx: Ctx) -> Run:
     learning, testing = tasks(job)
     racers = line_up(job, ctx, learning)
     yield Record(channel="learners", payload=tuple(learner(racer) for racer in racers))
-    yield Record(channel="test", payload=tuple(racer.test(testing, 0, job.length) for racer in racers))
+    yield tested(racers, testing, 0, job.length)
     fresh: list[LearnerPoint] = []
     for step in range(1, job.steps + 1):
         for racer in racers:
@@ -70,9 +70,14 @@ def train_attentions(job: TrainAttentions, ctx: Ctx) -> Run:
             yield Record(channel="train", payload=tuple(fresh))
             fresh = []
         if step % job.test_every == 0 or step == job.steps:
-            yield Record(channel="test", payload=tuple(racer.test(testing, step, job.length) for racer in racers))
+            yield tested(racers, testing, step, job.length)
         yield Step(index=step, total=job.steps)
     return Result(facts={"table": table(racers), "scores": {racer.name: vars(racer.points[-1]) for racer in racers}})
+
+
+def tested(racers: list[Racer], task: Task, step: int, length: int) -> Record:
+    """Every model on the same texts apart."""
+    return Record(channel="test", payload=tuple(racer.test(task, step, length) for racer in racers))
 
 
 def tasks(job: TrainAttentions) -> tuple[Task, Task]:

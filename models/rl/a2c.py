@@ -100,7 +100,7 @@ def learn(run: Run, batch: Batch, settings: A2CSettings) -> dict[str, float]:
     advantages = batch.normalized_advantages if settings.normalize_advantage else batch.advantages
     policy_loss = -(advantages * law.log_prob(batch.actions)).mean()
     value_loss = (batch.returns - value).square().mean()
-    entropy_loss = -law.entropy().mean()
+    entropy_loss = -(law if settings.ent_coef else law.detach()).entropy().mean()  # without a weight it needs no gradient
     loss = policy_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss
     norm = descend(run, "both", loss, settings.max_grad_norm)
     return {

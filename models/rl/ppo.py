@@ -133,7 +133,7 @@ def ppo_loss(
     if settings.clip_range_vf is not None:
         value = batch.values + (value - batch.values).clamp(-settings.clip_range_vf, settings.clip_range_vf)
     value_loss = (batch.returns - value).square().mean()
-    entropy_loss = -law.entropy().mean()
+    entropy_loss = -(law if settings.ent_coef else law.detach()).entropy().mean()  # without a weight it needs no gradient
     loss = policy_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss
     with torch.no_grad():
         approx_kl = ((ratio - 1) - log_ratio).mean()  # Schulman's third estimator: never negative, little variance

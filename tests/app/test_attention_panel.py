@@ -699,3 +699,12 @@ def test_a_second_look_that_fails_leaves_the_first(panel):
     panel.engine.out(AttentionOverview)[1].fail("The second text is empty.")
     panel.engine.answer()
     assert "second text" in panel.banner.text() and panel.looked is not None and not panel.beside.on
+
+
+def test_similarities_are_not_called_attention(panel):
+    look(panel, "clip-words", text="a red house")
+    panel.stage.chips.clicked.emit(1, False)
+    assert "“red” is similar to" in panel.stage.told.text() and "looks at" not in panel.stage.told.text()
+    for page in (panel.side.head.text(), panel.side.token.text()):
+        assert words.NOT_AN_EXPLANATION not in page and "1706.03762" not in page
+    assert "no softmax" in panel.side.head.text() and "2103.00020" in panel.side.head.text()

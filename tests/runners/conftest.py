@@ -57,16 +57,15 @@ def randomised(module: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory) -> Iterator[object]:
-    """The folder with the weights of "tiny", registered in the catalogue for the session."""
+    """The folder with the weights of "tiny", registered in the catalogue for the session; where weights lie stays as it was."""
     folder = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GLASSBOX_WEIGHTS", str(folder))
         patch.setitem(FAMILIES, "tiny", FAMILIES["playworld"])
         for seed, (name, build) in enumerate(BUILDERS.items()):
             base = catalog.SPECS[f"playworld/{name}"]
             spec = replace(base, key=f"tiny/{name}", title=f"tiny {name}", build=build, file=f"tiny-{name}")
             patch.setitem(catalog.SPECS, spec.key, spec)
-            save_sharded(randomised(build(), seed).state_dict(), spec.path)
+            save_sharded(randomised(build(), seed).state_dict(), folder / spec.path.name)
         rgb = LatentRgb(torch.tensor([[0.3, 0.2, 0.1], [0.1, -0.3, 0.2], [-0.2, 0.1, 0.3], [0.1, 0.1, -0.2]]), torch.zeros(3))
         save_latent_rgb(rgb, folder / "tiny-latent-rgb.json")
         yield folder
@@ -82,4 +81,6 @@ def tiny(tiny_weights, monkeypatch) -> object:
 @pytest.fixture(scope="session")
 def tiny_nets(tiny_weights) -> dict[str, torch.nn.Module]:
     """The networks of "tiny", loaded once: most tests are not about loading."""
-    return {f"tiny/{name}": catalog.load(f"tiny/{name}") for name in BUILDERS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLASSBOX_WEIGHTS", str(tiny_weights))
+        return {f"tiny/{name}": catalog.load(f"tiny/{name}") for name in BUILDERS}

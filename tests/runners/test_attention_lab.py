@@ -167,6 +167,14 @@ def test_equal_jobs_give_equal_maps_and_the_model_runs_once(lab, language, monke
     assert len(calls) == 2
 
 
+def test_what_is_kept_belongs_to_one_model(drive):
+    attention_lab_heads._KEPT.clear()
+    job = on_model(CompareAttentions, mechanisms=("softmax",), repeats=1)
+    models = [tiny_language(seed) for seed in (0, 1)]
+    first, second = (records(drive(job, models={"smollm2": model}), "mechanism")[0].map for model in models)
+    assert not np.allclose(first, second, atol=1e-3)
+
+
 def test_random_heads_are_a_function_of_the_seed(lab):
     q, k, _ = drawn()
     found = records(lab(CompareAttentions(**RANDOM, mechanisms=("softmax",), repeats=1)), "mechanism")[0]
@@ -217,6 +225,16 @@ def test_tiles_are_those_of_the_models_module(lab, language):
     np.testing.assert_allclose(np.concatenate([tile.partial for tile in last]), reference, atol=1e-5)
     assert np.isnan(tiles[0].difference) and 0 <= facts["difference"] == tiles[-1].difference < 1e-5
     np.testing.assert_allclose(plan.weights, softmax_weights(q, k)[0, 0], atol=1e-5)
+
+
+def test_the_difference_is_the_largest_of_all_finished_rows(lab):
+    tiles, (q, k, v) = records(lab(FlashTiles(**RANDOM, tile_q=2, tile_k=8)), "tile"), drawn()
+    reference, worst = softmax(q, k, v).out[0, 0].numpy(), float("nan")
+    for tile in tiles:
+        if tile.row_done:
+            worst = np.fmax(worst, np.abs(tile.partial - reference[slice(*tile.rows)]).max())
+        assert tile.difference == pytest.approx(worst, abs=1e-9, nan_ok=True)
+    assert len({tile.difference for tile in tiles if tile.difference == tile.difference}) > 1
 
 
 def test_the_backward_pass_ends_with_the_gradients_of_autograd(lab):
@@ -319,9 +337,13 @@ def test_runs_can_be_parked_and_ended_between_two_steps(language, job):
 
 
 def test_captions_are_tested_on_scenes_apart(lab):
-    assert isinstance(lab(TrainAttentions(**SMALL, task="captions", mechanisms=("gau",), steps=1))[-1], Done)
+    events = lab(TrainAttentions(**SMALL, task="captions", mechanisms=("softmax",), steps=1))
+    assert isinstance(events[-1], Done)
     learning, testing = attention_lab_training.tasks(TrainAttentions(task="captions"))
     assert learning.at(0, 1, 40)[0].tolist() != testing.at(0, 1, 40)[0].tolist()
+    config = SmallLmConfig(vocab_size=testing.vocab_size, dim=16, n_layers=1, n_heads=1, ffn_dim=42, max_len=24, attention="softmax")
+    wanted = score(build(config, 0), testing, attention_lab_training.TEST_TEXTS, 24, attention_lab_training.TEST_SEED)
+    assert records(events, "test")[0][0].loss == pytest.approx(wanted["loss"], rel=1e-5)
 
 
 # --- bad input ---

@@ -555,7 +555,6 @@ def test_checking_all_finds_the_one_that_is_wrong(tmp_path, drive, monkeypatch) 
     path = fakes.tiny_gguf(tmp_path / "mine.gguf")
     key = result(drive(ImportModel(path=str(path))))["key"]
     monkeypatch.setattr(catalog, "load", lambda key, device: None)
-    monkeypatch.delenv("GLASSBOX_WEIGHTS", raising=False)  # other tests of a session leave it at their tiny weights
     cut(path, -40)
     found = result(drive(CheckModel()))["found"]
     assert "cut short" in found[key] and not any(words for name, words in found.items() if name != key)

@@ -17,6 +17,9 @@ from app.widgets.token_words import number, quoted
 
 VASWANI = "Vaswani et al. 2017, arXiv 1706.03762"
 ROLLOUT = "Abnar and Zuidema 2020, arXiv 2005.00928"
+CLIP = "Radford et al. 2021, arXiv 2103.00020"
+SIMILARITY = "clip-words"
+"""The source whose maps are cosines of states, not attention."""
 MOST_BARS = 8
 
 
@@ -50,8 +53,14 @@ def head_page(
     if overview is not None and len(heads) == 1 and not looks.rollout:
         rows += score_rows(overview, layer, heads[0])
     title = f"Rollout up to {name}" if looks.rollout else f"{name}, {heads_in_words(heads, looked.heads[layer])}"
-    words = looked.sentence if "explanation" in looked.sentence else f"{looked.sentence} {NOT_AN_EXPLANATION}".strip()
-    return title[:1].upper() + title[1:], rows, _equation(looked, looks), words, ROLLOUT if looks.rollout else VASWANI
+    words = looked.sentence if "explanation" in looked.sentence else f"{looked.sentence} {caution(looked)}".strip()
+    paper = CLIP if looked.source == SIMILARITY else ROLLOUT if looks.rollout else VASWANI
+    return title[:1].upper() + title[1:], rows, _equation(looked, looks), words, paper
+
+
+def caution(looked: Looked) -> str:
+    """What must stand beside weights; similarities are no attention at all."""
+    return "" if looked.source == SIMILARITY else NOT_AN_EXPLANATION
 
 
 def block_in_words(map_: WeightMap) -> str:
@@ -83,7 +92,7 @@ def _side_in_words(looked: Looked, axis: str, layer: int) -> str:
 def _equation(looked: Looked, looks: Looks) -> str:
     if looks.rollout:
         return f"Ã = (1 − r) mean(A) + r I,  r = {looks.residual:g}\nR = Ã_l … Ã_1"
-    if looked.source == "clip-words":
+    if looked.source == SIMILARITY:
         return "cos(word, patch), no softmax"
     mask = " + mask" if looked.causal else ""
     width = f" = 1 / √{round(1 / looked.scale**2)}" if looked.scale else ""
@@ -96,6 +105,8 @@ def focus_in_words(looked: Looked, focus: Focus, layer: int) -> str:
     names = ", ".join(f"“{label(texts, token)}”" for token in focus.tokens[:3])
     more = f" and {len(focus.tokens) - 3} more" if len(focus.tokens) > 3 else ""
     one, several = ("looks at", "look at, on average") if focus.axis == "rows" else ("is looked at by", "are looked at by, on average")
+    if looked.source == SIMILARITY:
+        one, several = "is similar to", "are similar to, on average"
     return f"{names}{more} {one if len(focus.tokens) == 1 else several}"
 
 

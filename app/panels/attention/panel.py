@@ -117,8 +117,9 @@ class AttentionPanel(Panel):
     def _on_overview(self, overview: OverviewMaps) -> None:
         self.viewing.show_overview(overview)
         if self.looked is not None:
-            heads = sum(self.looked.heads)
-            self.timeline.set_note(f"{heads:,} heads of {len(self.looked.layers)} layers in {overview.seconds:.2g} s")
+            heads, layers = sum(self.looked.heads), len(self.looked.layers)
+            what = f"{heads:,} {'head' if heads == 1 else 'heads'} of {layers} {'layer' if layers == 1 else 'layers'}"
+            self.timeline.set_note(f"{what} in {overview.seconds:.2g} s")
 
     @Slot(bool)
     def _on_state(self, active: bool) -> None:

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from app import theme
 from app.panels.attention.explain import lens_bars, profile_bars
 from app.panels.attention.maps import Profile
-from app.panels.attention.words import EMPTY_CHANGE, EMPTY_TOKEN, NOT_AN_EXPLANATION
+from app.panels.attention.words import EMPTY_CHANGE, EMPTY_TOKEN
 from app.protocol.chat import LensRow
 from app.widgets.inspector import Inspector
 from app.widgets.probability_bars import ProbabilityBars
@@ -68,12 +68,12 @@ class TokenPage(QScrollArea):
         self.show_profile("", None, ())
         self.set_lens("", None)
 
-    def show_profile(self, title: str, profile: Profile | None, texts: tuple[str, ...]) -> None:
-        """The weights of the tokens in focus; None: nothing is in focus."""
+    def show_profile(self, title: str, profile: Profile | None, texts: tuple[str, ...], note: str = "") -> None:
+        """The weights of the tokens in focus, and what must be said of them; None: nothing is in focus."""
         self._title.setText(title)
         self._title.setVisible(bool(title))
         self.weights.set_bars(profile_bars(profile, texts) if profile is not None else [])
-        self._note.setText(NOT_AN_EXPLANATION if profile is not None else EMPTY_TOKEN)
+        self._note.setText(note if profile is not None else EMPTY_TOKEN)
 
     def set_lens(self, words: str, rows: tuple[LensRow, ...] | None) -> None:
         """The logit lens; None: it is not there, and `words` may say why."""

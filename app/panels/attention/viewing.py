@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Slot
 
-from app.panels.attention.explain import focus_in_words, head_page, profile_in_words
+from app.panels.attention.explain import caution, focus_in_words, head_page, profile_in_words
 from app.panels.attention.maps import Profile
 from app.panels.attention.picture_view import TEACH
 from app.panels.attention.selection import Focus
@@ -173,7 +173,7 @@ class Viewing(QObject):
             panel.side.token.show_profile("", None, ())
         else:
             texts = side(looked, OTHER[profile.focus.axis], panel.selection.layer).texts
-            panel.side.token.show_profile(focus_in_words(looked, profile.focus, panel.selection.layer), profile, texts)
+            panel.side.token.show_profile(focus_in_words(looked, profile.focus, panel.selection.layer), profile, texts, caution(looked))
 
     # what the views tell -------------------------------------------------------------------------------------------
 

@@ -81,7 +81,8 @@ class TokenSide(QWidget):
         choices = zip(told.experts[row, t], told.weights[row, t], told.live[row, t], told.dropped[row, t], strict=True)
         for rank, (e, w, live, full) in enumerate(choices, start=1):  # the names of rows stay, so their labels are used again
             words = f"expert {e}: {w:.3f}" if live else "none was left"
-            rows.append((f"weight {rank}", f"expert {e} was full: the token passed by" if full else words, "the expert, and its share in the sum"))
+            words = f"expert {e} was full: the token passed by" if full else words
+            rows.append((f"weight {rank}", words, "the expert, and its share in the sum"))
         closest = "none was left out" if math.isinf(margin) else f"{margin:.4f}"
         rows.append(("margin", closest, "score of the last expert chosen minus that of the best left out"))
         flips = [str(int(e)) for e, flip in zip(told.experts[row, t], told.flips[row, t], strict=True) if flip]
