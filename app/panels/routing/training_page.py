@@ -34,7 +34,7 @@ class TrainingPage(Page):
         self.losses = CurveView(x_label="update", y_label="loss", y_unit="nats")
         self.balance = CurveView(x_label="update", y_label="MaxVio of the batch")
         self.load, self.bias = (GridMap(name, least=12, row_height=20, left=52) for name in ("Load per expert", "Selection bias"))
-        self.state = self.words("No training yet.")
+        self.state = self.words("No training yet: losses, balance, loads and biases move here while one runs.")
         self._all: list[TrainingRun] = []
         self.load.set_empty_text("Loads per expert move here while a training runs.")
         self.bias.set_empty_text("The selection bias moves here (loss-free).")
@@ -45,6 +45,7 @@ class TrainingPage(Page):
         grid.addWidget(self.side, 0, 0, 3, 1)
         for curve in (self.losses, self.balance):
             curve.setFixedHeight(CURVE_HEIGHT)
+            curve.hide()  # an empty plot says nothing
         grid.addWidget(self.state, 0, 1)
         grid.addWidget(self.losses, 1, 1)
         grid.addWidget(self.balance, 2, 1)
@@ -68,6 +69,7 @@ class TrainingPage(Page):
             self.losses.clear()
         self.side.stop.setEnabled(any(one.active for one in self._all))
         if run.balance:
+            self.balance.show()
             steps, values, chance = (np.array(column, float) for column in zip(*run.balance, strict=True))
             self.balance.set_curve(run.short, Curve(steps, values, label=run.short), colour=run.number - 1)
             self.balance.set_curve("chance", Curve(steps, chance, label="random router"), colour=7, dashed=True)
@@ -83,6 +85,7 @@ class TrainingPage(Page):
     def _show(self, run: TrainingRun) -> None:
         self.state.setText(f"{run.label}: {run.words()}")
         self.side.look.setEnabled(bool(run.facts.get("checkpoint")) or len(run.steps) > 0)
+        self.losses.setVisible(bool(run.metrics))
         for number, name in enumerate(name for name in run.metrics if name not in NOT_LOSSES):
             values = run.metrics[name]
             steps = run.steps[-len(values) :]
