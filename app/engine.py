@@ -20,6 +20,8 @@ from app.worker.mailbox import Mailbox
 
 DRAIN_EVERY_MS = 16
 CLOSE_WITHIN_S = 3.0
+STAND_BACK = 10
+"""The worker's nice level beside a window: with as many torch threads as cores, the window still gets a core when it wants one."""
 
 
 class RunHandle(QObject):
@@ -141,7 +143,7 @@ class Engine(QObject):
     def start(self) -> None:
         """Start the worker thread (once)."""
         if not self._closed:
-            self._worker.start()
+            self._worker.start(nice=STAND_BACK)
             self._timer.start()
 
     def submit(self, job: Job, *, key: str | None = None, policy: commands.Policy = "queue", park_after: int | None = None) -> RunHandle:

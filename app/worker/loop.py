@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -81,10 +83,10 @@ class GpuWorker:
 
     # Called by any thread
 
-    def start(self) -> None:
-        """Start the thread (once)."""
+    def start(self, nice: int = 0) -> None:
+        """Start the thread (once); `nice` is how far it and torch's own threads stand back behind the window (Linux)."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._main, name="glassbox-worker", daemon=True)
+            self._thread = threading.Thread(target=self._main, args=(nice,), name="glassbox-worker", daemon=True)
             self._thread.start()
 
     def post(self, command: commands.Command) -> None:
@@ -105,7 +107,9 @@ class GpuWorker:
 
     # The worker thread
 
-    def _main(self) -> None:
+    def _main(self, nice: int) -> None:
+        if nice and sys.platform == "linux":  # elsewhere the number would count for the whole process
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
         self.begin()
         while not self._quit:
             if not self.turn() and not self._quit:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
 
 import pytest
@@ -355,6 +358,23 @@ def test_the_thread_runs_and_ends() -> None:
     bench.worker.post(commands.Quit())
     assert bench.worker.join(5) and not bench.worker.alive
     assert bench.names(1)[-1] == "Done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a nice level of one thread is known to Linux alone")
+def test_the_thread_stands_back_when_asked_and_no_other_does() -> None:
+    bench, levels = Bench({"quick": count}), []
+    backend = bench.worker._make_backend
+
+    def noting() -> object:
+        levels.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return backend()
+
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    bench.worker._make_backend = noting
+    bench.worker.start(nice=own + 3)
+    bench.worker.post(commands.Quit())
+    assert bench.worker.join(5) and levels == [min(own + 3, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 
 
 def test_a_stuck_reader_stops_the_runs_but_not_the_commands(monkeypatch) -> None:
