@@ -20,7 +20,7 @@ from app.worker.mailbox import Mailbox
 
 DRAIN_EVERY_MS = 16
 CLOSE_WITHIN_S = 3.0
-STAND_BACK = 10
+STAND_BACK = 5
 """The worker's nice level beside a window: with as many torch threads as cores, the window still gets a core when it wants one."""
 
 

@@ -11,8 +11,8 @@ TEACH = (
 )
 TIMES = (
     "The whole training is 6,000 updates of 4,096 tokens: about four hours on a free core of a server, ten on a busy one. It may be "
-    "stopped and goes on where it stopped; the page Training tells the time left as measured here. A trial of 300 updates takes a quarter to half "
-    "an hour: enough to see experts divide the domains among them, but it writes no good text."
+    "stopped and goes on where it stopped; the page Training tells the time left as measured here. A trial of 300 updates takes a "
+    "quarter to half an hour: enough to see experts divide the domains among them, but it writes no good text."
 )
 TRIAL, WHOLE = 300, 6000
 
