@@ -12,6 +12,7 @@ from models.diffusion.training import (
     canny_hint,
     caption_ids,
     diffusion_loss,
+    emphasis,
     pose_hint,
     standardise_latents,
     to_tensor,
@@ -27,7 +28,7 @@ from models.diffusion.vae import AutoencoderKL, VaeConfig
 from models.fitting import FitConfig
 from models.playworld.bank import SceneBank
 from models.playworld.edges import edges
-from models.playworld.render import render
+from models.playworld.render import instances, render
 from models.playworld.scene import sample_scene
 from models.playworld.words import encode
 
@@ -186,6 +187,41 @@ def test_hints_are_the_maps_of_their_scenes(bank):
         assert np.array_equal(hint[..., 1], edges(picture))
     people = [len(bank.scene(row).people) for row in range(40)]
     assert [bool(hint.any()) for hint in pose_hint(bank, np.arange(40))] == [count > 0 for count in people]
+
+
+def test_small_things_weigh_more_than_large_ones_and_both_more_than_the_sky(bank):
+    scene = next(bank.scene(row) for row in range(512) if len(bank.scene(row).things) > 1 and not bank.scene(row).people)
+    weight = np.repeat(np.repeat(emphasis(bank, scene.seed, 16), 4, 0), 4, 1)
+    drawn = instances(scene, 64)
+    sky, *things = [weight[drawn == number].mean() for number in np.unique(drawn) if number != 1]
+    sizes = [(drawn == number).sum() for number in np.unique(drawn) if number > 1]
+    assert sky < 1.6 < min(things) and max(things) <= 6  # cells at the rim are partly sky
+    assert weight[drawn < 2].min() == 1
+    assert np.argmax(sizes) == np.argmin(things)
+
+
+def test_weights_count_the_error_where_they_lie():
+    schedule = NoiseSchedule.scaled_linear()
+    z = torch.randn(8, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    weight = torch.ones(8, 1, 4, 4)
+    weight[..., :2] = 3.0
+
+    def wrong_on_the_left(x, t, batch):
+        ab = schedule.alphas_cumprod.float()[t].view(-1, 1, 1, 1)
+        v = (ab.sqrt() * x - batch.z) / (1 - ab).sqrt()
+        return v + torch.tensor([1.0, 1.0, 0.0, 0.0])
+
+    batch = Batch(z=z, context=torch.zeros(8, 1, 12), weight=weight)
+    loss, metrics = diffusion_loss(wrong_on_the_left, schedule, batch, torch.Generator().manual_seed(0))
+    assert loss.item() == pytest.approx(0.75, abs=1e-4)  # 3 / (3 + 1) of the weight lies where the error is 1
+    assert metrics["plain"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_cool_down_of_the_unet_is_unweighted(latents):
+    torch.manual_seed(0)
+    config = FitConfig(steps=8, lr=1e-3, warmup=1, cooldown=0.5, bf16=False)
+    steps = list(train_unet(UNet(UNET), latents, text_states, NoiseSchedule.scaled_linear(), 4, config))
+    assert ["plain" in s.metrics for s in steps] == [True] * 4 + [False] * 4
 
 
 def test_the_unet_learns(latents):
