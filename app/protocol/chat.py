@@ -248,7 +248,7 @@ class GammaReport:
     acceptance: float
     """Acceptance per position as drafted: the share of first guesses that are right."""
     plain_s: float
-    """Seconds a plain step takes."""
+    """Seconds a plain round takes, all that is neither drafting nor checking included."""
     draft_s: tuple[float, ...]
     """Seconds to draft 1, 2, … tokens."""
     verify_s: tuple[float, ...]

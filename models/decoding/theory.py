@@ -1,9 +1,9 @@
 """The arithmetic of speculation: what an acceptance rate is worth, what it must be, and what other draft lengths would have given.
 
-With acceptance a per position, draft length g and seconds D(g) to draft, V(n) to verify n rows, O for the rest (arXiv 2211.17192,
-section 3.3):
+With acceptance a per position, draft length g and seconds D(g) to draft, V(n) to verify n rows, O for the rest of a round, plain or not
+(arXiv 2211.17192, section 3.3, and O):
 
-    tokens a round = (1 - a^(g+1)) / (1 - a),     speed-up = tokens a round * V(1) / (D(g) + V(g + 1) + O)
+    tokens a round = (1 - a^(g+1)) / (1 - a),     speed-up = tokens a round * (V(1) + O) / (D(g) + V(g + 1) + O)
 
 A curve over g needs no second run: if the drafter's guesses are taken once over the finished greedy text, each from the true text before
 it, then the text can be cut into the rounds that any g would have made (`replay_rounds`). Read next: `models/decoding/replay.py`.
@@ -25,12 +25,12 @@ def expected_tokens(acceptance: float, length: int) -> float:
 
 def expected_speedup(acceptance: float, length: int, costs: Costs, other_s: float = 0.0) -> float:
     """Speed against plain decoding."""
-    return expected_tokens(acceptance, length) * costs.verify(1) / (costs.draft(length) + costs.verify(length + 1) + other_s)
+    return expected_tokens(acceptance, length) / _plain_rounds(length, costs, other_s)
 
 
 def needed_acceptance(length: int, costs: Costs, other_s: float = 0.0) -> float:
     """The acceptance at which drafting `length` tokens is as fast as plain decoding; above 1 if none is enough."""
-    wanted = (costs.draft(length) + costs.verify(length + 1) + other_s) / costs.verify(1)  # tokens a round
+    wanted = _plain_rounds(length, costs, other_s)  # tokens a round
     if wanted <= 1:
         return 0.0
     if wanted >= length + 1:
@@ -40,6 +40,11 @@ def needed_acceptance(length: int, costs: Costs, other_s: float = 0.0) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if expected_tokens(middle, length) < wanted else (low, middle)
     return high
+
+
+def _plain_rounds(length: int, costs: Costs, other_s: float) -> float:
+    """The time of a round that drafts `length` tokens, in plain rounds of one token."""
+    return (costs.draft(length) + costs.verify(length + 1) + other_s) / (costs.verify(1) + other_s)
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def gamma_curve(teacher: Teacher, costs: Costs, most: int, other_s: float = 0.0)
         plain_s = tokens * (costs.verify(1) + other_s)
         points.append(CurvePoint(
             length, teacher.accepted_at(length) if length else 1.0, tokens / max(1, len(rounds)),
-            tokens / seconds if seconds else 0.0, plain_s / seconds if seconds else 1.0, needed_acceptance(length, costs),
+            tokens / seconds if seconds else 0.0, plain_s / seconds if seconds else 1.0,
+            needed_acceptance(length, costs, other_s),
         ))  # fmt: skip
     return points
 
