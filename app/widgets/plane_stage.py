@@ -1,0 +1,258 @@
+"""The square stage of the plane: particles as soft points, a field as thin arrows, density as a muted map, paths, and a pen.
+
+The axes run from -span to span both ways, y upwards. Layers are painted once each and kept as pictures until they change, so that moving
+particles cost only themselves. With `set_pen` a drag adds points; the wheel zooms, double-click shows all again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QPolygonF, QWheelEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from app import theme
+from app.widgets.plane_paint import MOST_SIDE, arrow_lines, arrow_tips, cloud_picture, round_ticks, shade
+
+LEFT, BOTTOM, TOP, RIGHT = 36, 24, 26, 10
+SPAN = 3.0
+RADII, MANY = (1.6, 1.1), 3000
+"""Pixels of a particle's radius: for few, and for many."""
+_NOTCH = 1.2
+_AT_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+_MUTED = 0.5
+"""Opacity of the map of density under the particles."""
+_DRAWN_APART = 5
+"""Pixels a drag must move before the pen leaves another point."""
+
+
+class PlaneStage(QWidget):
+    """One square of the plane."""
+
+    pen_moved = Signal(float, float)
+    """The pen left a point at x, y."""
+    pointed = Signal(float, float)
+    """x, y under the pointer; nan when it leaves."""
+    clicked = Signal(float, float)
+
+    def __init__(self, name: str, parent: QWidget | None = None, *, empty: str = "") -> None:
+        super().__init__(parent)
+        self._title, self._empty, self._span, self._seen = "", empty, SPAN, SPAN
+        self._points: list[tuple[np.ndarray, np.ndarray | None, int, float]] = []
+        self._arrows: tuple[np.ndarray, np.ndarray] | None = None
+        self._density: tuple[np.ndarray, str] | None = None
+        self._paths: list[np.ndarray] = []
+        self._back: QPixmap | None = None
+        self._pen, self._last = False, QPointF()
+        self.arrow_unit = 0.0
+        """What the longest arrows stand for."""
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(220, 220)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setAccessibleName(name)
+        theme.notifier().changed.connect(self._renew)
+
+    # content -------------------------------------------------------------------------------------------------------
+
+    def set_title(self, title: str) -> None:
+        """What the stage shows, in its upper margin."""
+        self._title = title
+        self.setAccessibleDescription(title)
+        self._renew()
+
+    def set_span(self, span: float) -> None:
+        """Half the side of the square."""
+        self._span = self._seen = span
+        self._renew()
+
+    def set_points(self, xy: np.ndarray, *, groups: np.ndarray | None = None, ink: int = 0, layer: int = 0) -> None:
+        """Particles (N, 2); `groups` (N,) gives each its own data colour, else all have number `ink`. Higher layers lie on top."""
+        radius = RADII[len(xy) > MANY]
+        while len(self._points) <= layer:
+            self._points.append((np.zeros((0, 2)), None, 0, radius))
+        self._points[layer] = (xy, groups, ink, radius)
+        self.update()
+
+    def set_field(self, places: np.ndarray, vectors: np.ndarray) -> None:
+        """Arrows (N, 2) at places (N, 2) of a regular grid; empty arrays take them away."""
+        self._arrows = (places, vectors) if len(places) else None
+        self._renew()
+
+    def set_density(self, values: np.ndarray | None, words: str = "") -> None:
+        """Density (n, n) over the whole square, rows from low y to high y; `words` say which."""
+        self._density = None if values is None else (values, words)
+        self._renew()
+
+    def set_paths(self, paths: Sequence[np.ndarray]) -> None:
+        """Ways (T, 2) of single particles, or lines of a grid."""
+        self._paths = [path for path in paths if len(path) > 1]
+        self.update()
+
+    def set_pen(self, on: bool) -> None:
+        """Whether a drag leaves points."""
+        self._pen = on
+        self.setCursor(Qt.CursorShape.CrossCursor if on else Qt.CursorShape.ArrowCursor)
+
+    def clear(self) -> None:
+        """Back to the empty stage."""
+        self._points, self._arrows, self._density, self._paths = [], None, None, []
+        self._renew()
+
+    def _renew(self) -> None:
+        self._back = None
+        self.update()
+
+    # where ---------------------------------------------------------------------------------------------------------
+
+    def square(self) -> QRectF:
+        """The stage inside its margins, as a square in the middle."""
+        side = max(1.0, min(self.width() - LEFT - RIGHT, self.height() - TOP - BOTTOM))
+        left = LEFT + (self.width() - LEFT - RIGHT - side) / 2
+        return QRectF(left, TOP + (self.height() - TOP - BOTTOM - side) / 2, side, side)
+
+    def to_pixels(self, xy: np.ndarray) -> np.ndarray:
+        """Points of the plane (..., 2) -> pixels of the widget."""
+        place = self.square()
+        unit = place.width() / (2 * self._seen)
+        return np.stack((place.center().x() + xy[..., 0] * unit, place.center().y() - xy[..., 1] * unit), -1)
+
+    def to_plane(self, at: QPointF) -> tuple[float, float]:
+        """A pixel of the widget -> x, y."""
+        place = self.square()
+        unit = place.width() / (2 * self._seen)
+        return (at.x() - place.center().x()) / unit, (place.center().y() - at.y()) / unit
+
+    # painting ------------------------------------------------------------------------------------------------------
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        if self._back is None:
+            self._back = self._paint_back()
+        painter.drawPixmap(0, 0, self._back)
+        painter.setClipRect(self.square())
+        self._paint_paths(painter)
+        for points in self._points:
+            self._paint_points(painter, *points)
+        painter.setClipping(False)
+        if not (any(len(points[0]) for points in self._points) or self._density or self._arrows):
+            self._paint_empty(painter)
+        if self.hasFocus():
+            painter.setPen(QPen(theme.colour("focus"), 2))
+            painter.drawRect(self.square())
+
+    def _paint_back(self) -> QPixmap:
+        """All that stands still while particles move: axes, density, arrows."""
+        ratio = self.devicePixelRatioF()
+        back = QPixmap(self.size() * ratio)
+        back.setDevicePixelRatio(ratio)
+        back.fill(theme.colour("background"))
+        painter = QPainter(back)
+        painter.fillRect(self.square(), theme.colour("surface"))
+        painter.save()
+        painter.setClipRect(self.square())
+        self._paint_density(painter)
+        self._paint_arrows(painter)
+        painter.restore()
+        self._paint_axes(painter)
+        painter.end()
+        return back
+
+    def _paint_density(self, painter: QPainter) -> None:
+        if self._density is None:
+            return
+        picture = shade(self._density[0], theme.data_colour(2))
+        ends = self.to_pixels(np.array([[-self._span, self._span], [self._span, -self._span]]))
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.setOpacity(_MUTED)
+        painter.drawImage(QRectF(QPointF(*ends[0]), QPointF(*ends[1])), picture)
+        painter.setOpacity(1)
+
+    def _paint_arrows(self, painter: QPainter) -> None:
+        if self._arrows is None:
+            return
+        places, vectors = self._arrows
+        spacing = 2 * self._span / max(1, round(len(places) ** 0.5))
+        tips, self.arrow_unit = arrow_tips(places, vectors, spacing)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(theme.colour("muted", 190), 1))
+        painter.drawLines(arrow_lines(self.to_pixels(places), self.to_pixels(tips)))
+
+    def _paint_paths(self, painter: QPainter) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(theme.data_colour(1, 200), 1))
+        for path in self._paths:
+            painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in self.to_pixels(path).tolist()]))
+
+    def _paint_points(self, painter: QPainter, xy: np.ndarray, groups: np.ndarray | None, ink: int, radius: float) -> None:
+        if not len(xy):
+            return
+        place, ratio = self.square(), self.devicePixelRatioF()
+        side = max(16, min(round(place.width() * ratio), MOST_SIDE))
+        scale = side / place.width()
+        places = (self.to_pixels(xy) - (place.x(), place.y())) * scale
+        inks = [_solid(ink)] if groups is None else [_solid(k) for k in range(int(groups.max()) + 1)]
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, side != round(place.width() * ratio))
+        painter.drawImage(place, cloud_picture(places, side, radius * scale / max(1.0, ratio), inks, groups))
+
+    def _paint_axes(self, painter: QPainter) -> None:
+        place = self.square()
+        painter.setFont(theme.font(theme.SMALL))
+        painter.setPen(theme.colour("muted"))
+        for value in round_ticks(-self._seen, self._seen):
+            x, y = self.to_pixels(np.array([value, value])).tolist()
+            text = f"{value:g}".replace("-", "−")
+            painter.drawLine(QPointF(x, place.bottom()), QPointF(x, place.bottom() + 4))
+            painter.drawText(QRectF(x - 24, place.bottom() + 4, 48, BOTTOM - 4), Qt.AlignmentFlag.AlignCenter, text)
+            painter.drawLine(QPointF(place.left() - 4, y), QPointF(place.left(), y))
+            painter.drawText(QRectF(place.left() - LEFT, y - 9, LEFT - 7, 18), _AT_RIGHT, text)
+        painter.setPen(theme.colour("border"))
+        painter.drawRect(place)
+        painter.setPen(theme.colour("text"))
+        words = QRectF(place.left(), place.top() - TOP, place.width(), TOP - 4)
+        shown = painter.fontMetrics().elidedText(self._title, Qt.TextElideMode.ElideRight, int(words.width()))
+        painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, shown)
+
+    def _paint_empty(self, painter: QPainter) -> None:
+        painter.setPen(theme.colour("muted"))
+        painter.setFont(theme.font())
+        box = self.square().adjusted(24, 24, -24, -24)
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._empty)
+
+    # pointer -------------------------------------------------------------------------------------------------------
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() != Qt.MouseButton.LeftButton:
+            return
+        self._last = event.position()
+        (self.pen_moved if self._pen else self.clicked).emit(*self.to_plane(event.position()))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        at = event.position()
+        self.pointed.emit(*self.to_plane(at))
+        held = self._pen and event.buttons() & Qt.MouseButton.LeftButton
+        if held and self.square().contains(at) and (at - self._last).manhattanLength() >= _DRAWN_APART:
+            self._last = at
+            self.pen_moved.emit(*self.to_plane(at))
+
+    def leaveEvent(self, _event: QEvent) -> None:
+        self.pointed.emit(float("nan"), float("nan"))
+
+    def mouseDoubleClickEvent(self, _event: QMouseEvent) -> None:
+        self._seen = self._span
+        self._renew()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        self._seen = float(np.clip(self._seen * _NOTCH ** (-event.angleDelta().y() / 120), self._span / 8, self._span * 8))
+        self._renew()
+        event.accept()
+
+    def resizeEvent(self, _event: QEvent) -> None:
+        self._renew()
+
+
+def _solid(index: int) -> QColor:
+    return theme.data_colour(index)

@@ -1,0 +1,101 @@
+"""The stage of the plane: where points, fields and densities are painted, and what the pointer tells."""
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QColor
+
+from app.widgets.plane_paint import arrow_lines, arrow_tips, cloud_picture, ink_layer, round_ticks, shade
+from app.widgets.plane_stage import PlaneStage
+
+
+@pytest.fixture
+def stage(qtbot):
+    stage = PlaneStage("Plane", empty="Press Train")
+    qtbot.addWidget(stage)
+    stage.resize(400, 420)
+    stage.show()
+    return stage
+
+
+def test_a_point_leaves_its_ink_where_it_lies():
+    ink = ink_layer(np.array([[10.5, 20.5]]), 64, 1.1).reshape(64, 64)
+    rows, columns = np.nonzero(ink)
+    assert ink.argmax() == 20 * 64 + 10 and ink.max() == pytest.approx(1)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (19, 21, 9, 11)
+
+
+@pytest.mark.parametrize("radius", [1.1, 1.6, 3.0])
+def test_no_ink_is_cut_off_at_the_edge_of_a_stamp(radius):
+    """The area of a soft disc is about pi r^2, wherever in its pixel the middle lies."""
+    for at in ([30.0, 30.0], [30.3, 30.9], [30.99, 30.5]):
+        assert ink_layer(np.array([at]), 64, radius).sum() == pytest.approx(np.pi * (radius**2 + 1 / 12), rel=0.12)
+
+
+def test_points_outside_and_points_that_are_no_numbers_are_left_out():
+    places = np.array([[-5, 5], [np.nan, 3], [np.inf, 3], [500, 500], [32, 32]], float)
+    alone = cloud_picture(places[-1:], 64, 1.1, [QColor("red")])
+    assert cloud_picture(places, 64, 1.1, [QColor("red")]) == alone
+
+
+def test_groups_have_their_own_ink():
+    places = np.array([[16.5, 16.5], [48.5, 48.5]])
+    picture = cloud_picture(places, 64, 1.6, [QColor(255, 0, 0), QColor(0, 0, 255)], np.array([0, 1]))
+    first, second = picture.pixelColor(16, 16), picture.pixelColor(48, 48)
+    assert first.red() > 200 > 5 > first.blue() and second.blue() > 200 > 5 > second.red()
+
+
+def test_the_largest_density_has_most_ink_and_high_y_lies_above():
+    values = np.zeros((4, 4))
+    values[3, 0] = 2.0  # largest y, smallest x
+    picture = shade(values, QColor("green"))
+    assert picture.pixelColor(0, 0).alpha() == 255 and picture.pixelColor(0, 3).alpha() == 0
+
+
+def test_arrows_point_along_the_field_and_tell_their_unit():
+    places = np.zeros((100, 2))
+    vectors = np.tile([[3.0, 4.0]], (100, 1))
+    tips, unit = arrow_tips(places, vectors, 0.5)
+    assert unit == pytest.approx(5) and np.allclose(tips, [[0.3, 0.4]])
+    lines = arrow_lines(np.array([[0.0, 0.0]]), np.array([[30.0, 0.0]]))
+    assert len(lines) == 3 and all(line.x2() < 30 for line in lines[1:]) and all(line.p1() == QPointF(30, 0) for line in lines[1:])
+
+
+@pytest.mark.parametrize(("low", "high", "ticks"), [(-3, 3, [-3, -2, -1, 0, 1, 2, 3]), (-0.7, 0.7, [-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6])])
+def test_ticks_are_round(low, high, ticks):
+    assert round_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_pixels_and_places_are_each_others_inverse(stage):
+    stage.set_span(2.5)
+    corner = stage.to_pixels(np.array([2.5, 2.5]))
+    assert corner == pytest.approx((stage.square().right(), stage.square().top()))
+    assert stage.to_plane(QPointF(*stage.to_pixels(np.array([0.3, -1.2])))) == pytest.approx((0.3, -1.2))
+
+
+def test_a_particle_is_painted_at_its_place(stage):
+    before = stage.grab().toImage()
+    stage.set_points(np.array([[1.0, 1.5]]))
+    x, y = stage.to_pixels(np.array([1.0, 1.5])).round().astype(int)
+    assert stage.grab().toImage().pixelColor(x, y) != before.pixelColor(x, y)
+
+
+def test_the_pen_leaves_points_only_when_it_is_on(stage, qtbot):
+    drawn = []
+    stage.pen_moved.connect(lambda x, y: drawn.append((x, y)))
+    middle = stage.square().center().toPoint()
+    qtbot.mouseClick(stage, Qt.MouseButton.LeftButton, pos=middle)
+    assert drawn == []
+    stage.set_pen(True)
+    qtbot.mousePress(stage, Qt.MouseButton.LeftButton, pos=middle)
+    for step in range(1, 4):
+        qtbot.mouseMove(stage, middle + QPoint(20 * step, 0))
+    assert drawn and drawn[0] == pytest.approx((0, 0), abs=0.02)
+
+
+def test_the_wheel_zooms_and_a_double_click_shows_all_again(stage, qtbot):
+    wide = stage.to_plane(stage.square().topRight())[0]
+    stage._seen = 1.0
+    assert stage.to_plane(stage.square().topRight())[0] == pytest.approx(1.0)
+    qtbot.mouseDClick(stage, Qt.MouseButton.LeftButton, pos=stage.square().center().toPoint())
+    assert stage.to_plane(stage.square().topRight())[0] == pytest.approx(wide)
