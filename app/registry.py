@@ -44,4 +44,8 @@ PANELS: tuple[PanelSpec, ...] = (
         "attention_lab", "Lab", "Language", "sliders", "app.panels.attention_lab.panel:AttentionLabPanel",
         "One q, k, v under many attentions, FlashAttention tile by tile, and training side by side",
     ),
+    PanelSpec(
+        "plane", "Plane", "Diffusion", "wind", "app.panels.plane.panel:PlanePanel",
+        "Noise becomes data in two dimensions: diffusion, flow matching and normalizing flows side by side",
+    ),
 )  # fmt: skip

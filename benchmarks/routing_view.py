@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import report
 import window
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 
 PAUSE_S, HEARTBEAT_MS = 0.5, 16
 
@@ -49,13 +49,16 @@ def main() -> None:
             used.append(time.process_time() - begin)
             return calls[-1][1] - calls[-options.tokens][0]
 
+        gaps: list[float] = []
+
         def look() -> None:
-            read(panel, job)
+            with Heartbeats(gaps):
+                read(panel, job)
 
         seconds(look, []), seconds(bare, [])  # warm up
+        gaps.clear()
         mine, its = [], []
-        with Heartbeats() as gaps:
-            watched, alone = report.alternate(lambda: seconds(look, mine), lambda: seconds(bare, its), options.repeat)
+        watched, alone = report.alternate(lambda: seconds(look, mine), lambda: seconds(bare, its), options.repeat)
         print(f"in the panel    {report.spread([1000 * s / options.tokens for s in watched], 'ms a token')}")
         print(f"bare decoding   {report.spread([1000 * s / options.tokens for s in alone], 'ms a token')}")
         print(f"looking         {report.ratio(watched, alone)}")
@@ -121,15 +124,16 @@ def opening(panel, job, tokens: int, repeat: int) -> None:
 
 
 class Heartbeats:
-    """How many ms later than asked a timer of the event loop fires."""
+    """How many ms later than asked a timer of the event loop fires, while it is in use."""
 
-    def __enter__(self) -> list[float]:
-        self._gaps: list[float] = []
+    def __init__(self, gaps: list[float]) -> None:
+        self._gaps = gaps
+
+    def __enter__(self) -> None:
         self._last = time.perf_counter()
-        self._timer = QTimer(interval=HEARTBEAT_MS)
+        self._timer = QTimer(interval=HEARTBEAT_MS, timerType=Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._beat)
         self._timer.start()
-        return self._gaps
 
     def _beat(self) -> None:
         now = time.perf_counter()

@@ -57,6 +57,20 @@ class DenoiseStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OdeStep:
+    """Where the solution of a differential equation stands after one step."""
+
+    x: Tensor
+    t: float  # of x
+    h: float  # length of the step that led here, with its sign; 0 at the start
+    evaluations: int  # of the right-hand side, so far
+    last: bool
+    error: float | None = None  # in units of the tolerance; None where the method does not estimate it
+    rejected: int = 0  # steps tried and thrown away, so far
+    slopes: tuple[Tensor, ...] = ()  # at the stages of the step that led here, if the solver keeps them
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainStep:
     """One step of a training run; `metrics` holds what is worth a curve of its own."""
 

@@ -42,11 +42,14 @@ LEAVES = ("models.nn", "models.steps", "models.solvers", "models.playworld", "mo
 RULES = {
     "models.nn": Rule((), MODEL_FOREIGN),
     "models.steps": Rule((), MODEL_FOREIGN),
-    "models.solvers": Rule((), MODEL_FOREIGN),
+    "models.solvers": Rule(("models.steps",), MODEL_FOREIGN),
+    "models.plane": Rule(("models.steps", "models.solvers", "models.fitting"), MODEL_FOREIGN),
     "models.fitting": Rule(("models.steps",), MODEL_FOREIGN),
     "models.checkpoint": Rule((), MODEL_FOREIGN),
     "models.playworld": Rule(("models.steps",), MODEL_FOREIGN),
-    "models.diffusion": Rule(LEAVES, MODEL_FOREIGN),
+    "models.diffusion": Rule((*LEAVES, "models.plane"), MODEL_FOREIGN),
+    "models.flows": Rule((*LEAVES, "models.plane"), (*MODEL_FOREIGN, "torchdiffeq", "scipy")),
+    "models.optim": Rule(LEAVES, (*MODEL_FOREIGN, "scipy")),
     "models.vision": Rule(LEAVES, MODEL_FOREIGN),
     "models.language": Rule(LEAVES, MODEL_FOREIGN),
     "models.attention": Rule(LEAVES, MODEL_FOREIGN),
@@ -79,8 +82,8 @@ RULES = {
     "app.settings": Rule(("app.paths", "app.storage", "app.protocol"), ("torch",)),
     "app.widgets": Rule(("app.protocol", "app.theme"), ("torch", "PIL", "cv2", "safetensors")),
     "app.panels": Rule(
-        ("app.widgets", "app.jobs", "app.protocol", "app.engine", "app.panels.base", "app.panels.errands", "app.theme", "app.storage",
-         "app.paths"),
+        ("app.widgets", "app.jobs", "app.protocol", "app.engine", "app.panels.base", "app.panels.errands", "app.panels.replay", "app.theme",
+         "app.storage", "app.paths"),
         ("torch", "cv2", "safetensors"),
     ),
     "app.models_page": Rule(

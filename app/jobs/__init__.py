@@ -69,6 +69,17 @@ JOBS: dict[str, str] = {
     "flash-tiles": "app.jobs.attention_lab:FlashTiles",
     "attention-scale": "app.jobs.attention_lab:AttentionScale",
     "train-attentions": "app.jobs.attention_lab:TrainAttentions",
+    "train-rl": "app.jobs.rl:TrainRl",
+    "rl-setup": "app.jobs.rl:RlSetup",
+    "rl-runs": "app.jobs.rl:RlRuns",
+    "rl-history": "app.jobs.rl:RlHistory",
+    "play-rl": "app.jobs.rl:PlayRl",
+    "rl-plane": "app.jobs.rl:RlPlane",
+    "compare-rl": "app.jobs.rl:CompareRl",
+    "export-rl": "app.jobs.rl:ExportRl",
+    "plane-methods": "app.jobs.plane:PlaneMethods",
+    "plane": "app.jobs.plane:Plane",
+    "compare-plane": "app.jobs.plane:ComparePlane",
 }
 
 

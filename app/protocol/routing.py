@@ -5,7 +5,8 @@ have experts, in order. `L` layers with experts, `T` tokens, `K` experts a token
 
 What a run of job `routing` sends, in this order:
     Record "opened"    RoutedModel, once
-    Record "pass"      RoutedPass, one for each pass of the model over tokens of the text; while writing each is followed by Step
+    Record "pass"      RoutedPass, one for each pass of the model over tokens of the text; while writing one for all tokens of a moment (in
+                       step mode one a token), each followed by Step, whose index counts the passes of the model
     Preview "summary"  RoutingSummary now and then while writing; its baselines are for about as many tokens (`chance_tokens`)
     Record "summary"   RoutingSummary at the end, its baselines for exactly as many tokens
 """
@@ -57,7 +58,7 @@ class RoutedModel:
 
 @dataclass(frozen=True, eq=False)
 class RoutedPass(Payload):
-    """What the gates decided about the tokens of one pass."""
+    """What the gates decided about some tokens in a row, of one phase."""
 
     start: int
     """Place in the text of the first token."""
@@ -85,17 +86,17 @@ class RoutedPass(Payload):
     """float32 (L, T): length of what the chosen experts add to the residual stream."""
     shared_norm: np.ndarray | None
     """float32 (L, T): and of what the shared experts add."""
-    read: int = 0
-    """Tokens the pass read; more than T where drafted tokens were refused."""
-    touched: tuple[int, ...] = ()
-    """Different experts the pass read in each layer."""
+    read: np.ndarray
+    """int32 (T,): tokens that the model's pass over this token read; several for a text and for a check of drafted tokens."""
+    touched: np.ndarray
+    """int16 (L, T): different experts that pass read in each layer."""
 
     def __post_init__(self) -> None:
         (L, T, K), E = np.shape(self.experts), np.shape(self.affinities)[-1]
         shapes = {
             "experts": (np.int16, (L, T, K)), "weights": (np.float32, (L, T, K)), "affinities": (np.float32, (L, T, E)),
             "flips": (bool, (L, T, K)), "live": (bool, (L, T, K)), "dropped": (bool, (L, T, K)), "margin": (np.float32, (L, T)),
-            "routed_norm": (np.float32, (L, T)),
+            "routed_norm": (np.float32, (L, T)), "read": (np.int32, (T,)), "touched": (np.int16, (L, T)),
         }  # fmt: skip
         optional = {"bias": (L, E), "shared_norm": (L, T)}
         shapes |= {name: (np.float32, shape) for name, shape in optional.items() if getattr(self, name) is not None}

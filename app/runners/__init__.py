@@ -69,6 +69,17 @@ RUNNERS: dict[str, str] = {
     "flash-tiles": "app.runners.attention_lab_tiles:flash_tiles",
     "attention-scale": "app.runners.attention_lab:attention_scale",
     "train-attentions": "app.runners.attention_lab_training:train_attentions",
+    "train-rl": "app.runners.rl:train_rl",
+    "rl-setup": "app.runners.rl_setup:rl_setup",
+    "rl-runs": "app.runners.rl_look:rl_runs",
+    "rl-history": "app.runners.rl_look:rl_history",
+    "play-rl": "app.runners.rl_look:play_rl",
+    "rl-plane": "app.runners.rl_look:rl_plane",
+    "compare-rl": "app.runners.rl_look:compare_rl",
+    "export-rl": "app.runners.rl_look:export_rl",
+    "plane-methods": "app.runners.plane:plane_methods",
+    "plane": "app.runners.plane:plane",
+    "compare-plane": "app.runners.plane_compare:compare_plane",
 }
 
 

@@ -6,6 +6,7 @@ The parts: `routing_source.py` (opening, reading, writing), `routing_book.py` (w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 
@@ -33,7 +34,8 @@ from models import catalog
 from models.fitting import CHECKPOINT
 
 Run = Generator[Event, None, Result]
-SUMMARY_MS = 700
+SUMMARY_MS, TELL_S = 700, 0.08
+"""How often sums are told while a text is written, and tokens: a quick model writes several between two looks of the window."""
 DIGITS = 6
 
 
@@ -60,22 +62,29 @@ def routing(job: Routing, ctx: Ctx) -> Run:
 
 
 def write(writing, looker: Looker, book: Book, ctx: Ctx) -> Iterator[Event]:
-    """One Record "pass" and one Step for each pass over new tokens; the last token is read as well, so that it is routed too."""
+    """Tokens as they come, each Record "pass" followed by a Step; the last token is read as well, so that it is routed too."""
     yield Preview(channel="summary", payload=book.summary(exact=False))
-    steps = 0
+    steps, told_at = 0, time.perf_counter()
     for done in writing.rounds():
-        made = book.take(looker, len(done.committed), "generation")
-        if made is not None:
-            steps += 1
-            yield Record(channel="pass", payload=made)
-            yield Step(index=steps, total=0)
-        if ctx.every(SUMMARY_MS) and ctx.wants("summary"):
-            yield Preview(channel="summary", payload=book.summary(exact=False))
+        steps += book.take(looker, len(done.committed), "generation")
+        if ctx.stepping or time.perf_counter() - told_at >= TELL_S:
+            yield from tell(book, steps)
+            if ctx.every(SUMMARY_MS) and ctx.wants("summary"):
+                yield Preview(channel="summary", payload=book.summary(exact=False))
+            told_at = time.perf_counter()
+        ctx.breathe()
     if writing.cache.length < looker.model.context and len(book.ids) < len(writing.ids):
         looker.step(writing._tensor(writing.ids[-1:]), writing.cache)
-        made = book.take(looker, 1, "generation")
+        steps += book.take(looker, 1, "generation")
+    yield from tell(book, steps, total=steps)
+
+
+def tell(book: Book, steps: int, total: int = 0) -> Iterator[Event]:
+    """What was written since the last time; nothing if nothing was."""
+    made = book.tell()
+    if made is not None:
         yield Record(channel="pass", payload=made)
-        yield Step(index=steps + 1, total=steps + 1)
+        yield Step(index=steps, total=total)
 
 
 # --- what is told ---

@@ -27,6 +27,18 @@ NEAR = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 TOKEN_FIELDS = ("experts", "weights", "logits", "affinities", "scores", "live", "dropped", "routed_norm", "shared_norm")
 
 
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """One pass as it was taken down: tokens `first` to `kept` of the `read` ones are new and stay."""
+
+    layers: dict[int, LayerRouting]
+    logits: Tensor  # (read, V)
+    first: int
+    kept: int
+    read: int
+    phase: str
+
+
 @dataclass
 class Book:
     """Everything that is known of a text: tokens, their -log p, phases, and the decisions layer by layer."""
@@ -40,36 +52,51 @@ class Book:
     """log p (n, V) of the token after each place, if `keep_laws`."""
     keep_laws: bool = False
     _parts: dict[int, list[LayerRouting]] = field(default_factory=dict)
-    _next: Tensor | None = None  # log p (V,) of the token after the last one taken down
+    _waiting: list[Taken] = field(default_factory=list)
+    _next: Tensor | None = None  # logits (1, V) of the token after the last one told
 
-    def take(self, looker: Looker, kept: int, phase: str) -> RoutedPass | None:
-        """Take down the first `kept` tokens of the newest pass, as far as they are new; None if all were known."""
+    def take(self, looker: Looker, kept: int, phase: str) -> bool:
+        """Take down the first `kept` tokens of the newest pass, as far as they are new; False if all were known.
+
+        It costs next to nothing: what follows from them is worked out by `tell`, for all passes since the last time at once.
+        """
         first = len(self.ids) - looker.start
         if first >= kept:
-            return None
+            return False
         ids = looker.ids[first:kept]
-        rows = {layer: _rows(one, first, kept) for layer, one in looker.trace.layers.items()}
+        self._waiting.append(Taken(looker.trace.layers, looker.logits, first, kept, len(looker.ids), phase))
+        self.ids += ids
+        self.phases += [phase] * len(ids)
+        return True
+
+    def tell(self) -> RoutedPass | None:
+        """What was taken down since the last time (tokens of one phase), as a payload; None if nothing was."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return None
+        start, ids = len(self.nats), self.ids[len(self.nats) :]
+        rows = {layer: _joined([_rows(one.layers[layer], one.first, one.kept) for one in waiting]) for layer in sorted(waiting[0].layers)}
         for layer, one in rows.items():
             self._parts.setdefault(layer, []).append(one)
-        logp = looker.logits[:kept].float().log_softmax(-1).cpu()           # (kept, V)
-        start, nats = len(self.ids), self._score(logp, first, ids)
-        if self.keep_laws:
-            self.laws.append(logp[first:])
-        self.ids += ids
+        nats = self._score(waiting, ids)
         self.nats += nats
-        self.phases += [phase] * len(ids)
-        touched = tuple(_different(looker.trace.layers[layer]) for layer in sorted(looker.trace.layers))
-        made = routed_pass(rows, self._tokens(ids, nats), start, phase, len(looker.ids), touched)
+        if self.keep_laws:
+            self.laws += [one.logits[one.first : one.kept].float().log_softmax(-1).cpu() for one in waiting]
+        made = routed_pass(rows, self._tokens(ids, nats), start, waiting)
         self.passes.append(made)
         return made
 
-    def _score(self, logp: Tensor, first: int, ids: list[int]) -> list[float]:
+    def _score(self, waiting: list[Taken], ids: list[int]) -> list[float]:
         """-log p of the new tokens, nan for the very first of the text."""
-        before = logp[first - 1 : -1] if first else torch.cat([logp.new_full((1, logp.shape[1]), math.nan), logp[:-1]])
-        if first == 0 and self._next is not None:
-            before[0] = self._next
-        self._next = logp[-1]
-        return (-before.gather(1, torch.tensor(ids)[:, None])[:, 0]).tolist()
+        before, last = [], self._next
+        for one in waiting:
+            if not one.first:
+                before.append(torch.full_like(one.logits[:1], math.nan) if last is None else last)
+            before.append(one.logits[max(one.first - 1, 0) : one.kept - 1])
+            last = one.logits[one.kept - 1 : one.kept]
+        self._next = last.clone()  # not a view: the rest may go
+        logp = torch.cat(before).float().log_softmax(-1)                    # (n, V)
+        return (-logp.gather(1, torch.tensor(ids, device=logp.device)[:, None])[:, 0]).tolist()
 
     def _tokens(self, ids: list[int], nats: list[float]) -> Tokens:
         return Tokens(texts=tuple(map(self.model.tokenizer.token_text, ids)), ids=tuple(ids), values=tuple(nats), label="-log p (nats)")
@@ -151,27 +178,26 @@ def touched(seen: Tensor, windows: tuple[int, ...]) -> Tensor:
     return torch.stack([seen.unfold(0, n, 1).amax(-1).sum(-1).mean() for n in windows])
 
 
-def routed_pass(
-    rows: dict[int, LayerRouting], tokens: Tokens, start: int, phase: str, read: int, touched: tuple[int, ...]
-) -> RoutedPass:
+def routed_pass(rows: dict[int, LayerRouting], tokens: Tokens, start: int, passes: list[Taken]) -> RoutedPass:
     """Decisions about tokens of one text as a payload; the layers take the place of sequences, so that all are looked at together."""
     layers = [rows[layer] for layer in sorted(rows)]
     whole = {name: [getattr(one, name) for one in layers] for name in TOKEN_FIELDS}
     every = replace(layers[0], **{name: None if values[0] is None else torch.cat(values) for name, values in whole.items()})
     bias, shared = every.bias, every.shared_norm
     return RoutedPass(
-        start=start, phase=phase, tokens=tokens, experts=every.experts.to(torch.int16).cpu().numpy(),
+        start=start, phase=passes[0].phase, tokens=tokens, experts=every.experts.to(torch.int16).cpu().numpy(),
         weights=every.weights.float().cpu().numpy(), affinities=every.affinities.cpu().numpy(),
         bias=None if bias is None else torch.stack([one.bias for one in layers]).cpu().numpy(), flips=flips(every).cpu().numpy(),
         live=every.live.cpu().numpy(), dropped=every.dropped.cpu().numpy(), margin=margin(every).cpu().numpy(),
         routed_norm=every.routed_norm.float().cpu().numpy(), shared_norm=None if shared is None else shared.float().cpu().numpy(),
-        read=read, touched=touched,
+        read=np.repeat([one.read for one in passes], [one.kept - one.first for one in passes]), touched=touched_by_pass(passes),
     )  # fmt: skip
 
 
-def _different(routing: LayerRouting) -> int:
-    """Different experts that a pass visits in a layer."""
-    return len(set(routing.experts[routing.live].tolist()))
+def touched_by_pass(passes: list[Taken]) -> np.ndarray:
+    """(L, T): different experts that the pass of each new token reads in each layer, refused tokens of the pass included."""
+    columns = [[len(set(one.layers[layer].experts[one.layers[layer].live].tolist())) for layer in sorted(one.layers)] for one in passes]
+    return np.repeat(np.array(columns).T, [one.kept - one.first for one in passes], axis=1)
 
 
 def _rows(routing: LayerRouting, first: int, end: int) -> LayerRouting:

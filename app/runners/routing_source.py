@@ -231,6 +231,7 @@ def read_text(looker: Looker, ids: list[int], book: Book, ctx: Ctx, note: str = 
         part = ids[start : start + size]
         looker.step(torch.tensor(part, device=ctx.device), cache)
         book.take(looker, len(part), "prompt")
+        book.tell()
         yield Progress(done=start + len(part), total=len(ids), unit="tokens", note=note)
     return cache
 

@@ -62,9 +62,9 @@ def side(
     if job.max_new_tokens and len(ids) < model.context:
         writing = generation(job, looker, ids, cache, ctx)
         for done in writing.rounds():
-            text = written(writing, model)
             yield Progress(done=writing.new_tokens, total=job.max_new_tokens, unit="tokens", note=f"writing: {channel}")
             if done.reason is not None or ctx.every(SHOW_MS):
+                text = written(writing, model)
                 yield Preview(channel=channel, payload=text)
     best = book.laws[-1][-1].exp().topk(NEXT)
     likely = tuple((model.tokenizer.token_text(i), p) for i, p in zip(best.indices.tolist(), best.values.tolist()))

@@ -48,9 +48,9 @@ class AffinityBars(QWidget):
         E = len(self._affinities)
         if not E:
             return
-        bias = np.zeros(E) if self._bias is None else self._bias
-        scores = self._affinities + bias
-        top, low = max(float(scores.max()), float(self._affinities.max()), 1e-6) * 1.05, min(0.0, float(scores.min()))
+        affinities, bias = self._affinities.tolist(), [0.0] * E if self._bias is None else self._bias.tolist()
+        scores = [affinity + extra for affinity, extra in zip(affinities, bias, strict=True)]
+        top, low = max(*scores, *affinities, 1e-6) * 1.05, min(0.0, *scores)
         width, room = self.width() / E, HEIGHT - FOOT - HEAD
 
         def y(value: float) -> float:
@@ -58,12 +58,12 @@ class AffinityBars(QWidget):
 
         for expert in range(E):
             chosen = expert in self._chosen
-            bar = QRectF(expert * width + 1, y(self._affinities[expert]), width - 2, y(low) - y(self._affinities[expert]))
+            bar = QRectF(expert * width + 1, y(affinities[expert]), width - 2, y(low) - y(affinities[expert]))
             colour = expert_colour(expert)
             colour.setAlpha(255 if chosen else 110)
             painter.fillRect(bar, colour)
             if bias[expert]:
-                ends = sorted((y(self._affinities[expert]), y(scores[expert])))
+                ends = sorted((y(affinities[expert]), y(scores[expert])))
                 place = QRectF(bar.left(), ends[0], bar.width(), max(ends[1] - ends[0], 1))
                 pattern = Qt.BrushStyle.DiagCrossPattern if bias[expert] < 0 else Qt.BrushStyle.BDiagPattern
                 painter.fillRect(place, QBrush(theme.colour("text"), pattern))
@@ -76,7 +76,7 @@ class AffinityBars(QWidget):
                 painter.drawRect(QRectF(expert * width, HEAD - 3, width - 1, HEIGHT - HEAD + 2))
         self._paint_words(painter, top)
         if self._chosen:
-            last = y(min(float(scores[e]) for e in self._chosen))
+            last = y(min(scores[e] for e in self._chosen))
             painter.setPen(QPen(theme.colour("muted"), 1, Qt.PenStyle.DashLine))
             painter.drawLine(QPointF(0, last), QPointF(self.width(), last))
 

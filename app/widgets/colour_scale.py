@@ -17,14 +17,26 @@ DECADES = 4
 
 @dataclass(frozen=True)
 class ColourScale:
-    """From 0 (or -top, if signed) to `top`."""
+    """From 0 (or -top, if signed) to `top`; a linear scale of one sign may begin at another `bottom`."""
 
     top: float = 1.0
     log: bool = False
     signed: bool = False
+    bottom: float = 0.0
+
+    @classmethod
+    def spanning(cls, values: np.ndarray, *, signed: bool = False) -> ColourScale:
+        """From the least to the largest finite value; if `signed`, about 0."""
+        known = values[np.isfinite(values)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+        if signed:
+            return cls(max(abs(low), abs(high)) or 1.0, signed=True)
+        return cls(high if high > low else low + (abs(low) * 1e-3 or 1.0), bottom=low)
 
     def shares(self, values: np.ndarray) -> np.ndarray:
         """Place on the scale, 0 to 1 (nan stays nan); a signed scale has 0 at 0.5."""
+        if self.bottom:
+            return np.clip((values - self.bottom) / (self.top - self.bottom), 0, 1)
         share = np.abs(values) / (self.top or 1.0)
         if self.log:
             with np.errstate(divide="ignore"):
@@ -43,7 +55,7 @@ class ColourScale:
     def ends(self) -> tuple[str, str]:
         """The numbers at both ends."""
         least = f"≤{self.top / 10**DECADES:.0e}".replace("e-0", "e-")
-        return f"−{figure(self.top)}" if self.signed else least if self.log else "0", figure(self.top)
+        return f"−{figure(self.top)}" if self.signed else least if self.log else figure(self.bottom), figure(self.top)
 
     def words(self, what: str = "colours") -> str:
         """The scale in words: for captions."""
@@ -63,8 +75,12 @@ def colours(signed: bool, _theme: str) -> np.ndarray:
 
 
 def figure(value: float) -> str:
-    """A weight, three figures."""
-    return "0" if value == 0 else f"{value:.3f}" if 0.001 <= abs(value) < 10 else f"{value:.3g}" if abs(value) >= 10 else f"{value:.1e}"
+    """A weight, three figures; large ones in full, with a true minus."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    text = f"{value:.3f}" if 0.001 <= size < 10 else f"{value:.3g}" if 10 <= size < 1000 else f"{value:,.0f}" if 1000 <= size < 1e6 else f"{value:.1e}"
+    return text.replace("-", "−") if value < 0 else text
 
 
 def _image(pixels: np.ndarray) -> QImage:

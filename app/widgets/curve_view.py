@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QGraphicsItem, QLabel, QMenu, QVBoxLayout, QWidget
 
 from app import theme
 from app.protocol.payloads import Curve
+from app.widgets.plot_style import style_axes
 
 MOST_POINTS = 5000
 _REGION_ALPHA = 22
@@ -213,16 +214,7 @@ class CurveView(QWidget):
     @Slot()
     def _restyle(self) -> None:
         tokens = theme.tokens()
-        self._plot.setBackground(tokens.surface)
-        for side, words in zip(("bottom", "left"), self._words, strict=True):
-            axis = self._plot.getAxis(side)
-            axis.setPen(pg.mkPen(tokens.line))
-            axis.setTextPen(pg.mkPen(tokens.muted))
-            axis.setStyle(tickFont=theme.font(theme.LEAST), tickLength=-4, maxTickLevel=0)
-            axis.setLabel(words, color=tokens.muted, **{"font-size": f"{theme.SMALL}px"})
-            axis.setSIPrefixEnableRanges(())  # pyqtgraph goes on scaling small numbers by 1000 if it is only told to stop
-            axis.enableAutoSIPrefix(False)
-        self._plot.showGrid(x=True, y=True, alpha=0.12)
+        style_axes(self._plot, self._words)
         self._cursor.setPen(pg.mkPen(tokens.accent, width=2))
         self._cursor.setHoverPen(pg.mkPen(tokens.accent, width=4))
         self._cross.setPen(pg.mkPen(tokens.muted, style=Qt.PenStyle.DotLine))

@@ -5,8 +5,10 @@ Eight hues; from the ninth expert on they come again, washed out, and are told a
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
+
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtGui import QColor, QFont, QPainter
 
 from app import theme
 
@@ -16,9 +18,26 @@ WASH = (0.0, 0.5)
 
 
 def expert_colour(expert: int) -> QColor:
-    """The colour of an expert in the theme in use."""
-    wash = WASH[expert // HUES % len(WASH)]
-    return mixed(theme.data_colour(expert), theme.colour("surface"), wash)
+    """The colour of an expert in the theme in use, to keep and to change."""
+    return QColor(expert_paints(expert)[0])
+
+
+def expert_paints(expert: int) -> tuple[QColor, QColor]:
+    """The colour of an expert and of what is written on it; shared, so not to be changed."""
+    return _paints(expert, theme.tokens().name)
+
+
+@lru_cache(maxsize=4096)
+def _paints(expert: int, _theme: str) -> tuple[QColor, QColor]:
+    ground = mixed(theme.data_colour(expert), theme.colour("surface"), WASH[expert // HUES % len(WASH)])
+    return ground, ink_on(ground)
+
+
+@cache
+def _badge_font(struck: bool) -> QFont:
+    font = theme.font(theme.LEAST)
+    font.setStrikeOut(struck)
+    return font
 
 
 def mixed(one: QColor, other: QColor, share: float) -> QColor:
@@ -35,10 +54,8 @@ def ink_on(ground: QColor) -> QColor:
 
 def paint_badge(painter: QPainter, place: QRectF, expert: int, *, struck: bool = False) -> None:
     """An expert's number on its colour; struck out if it had no place for the token."""
-    ground = expert_colour(expert)
+    ground, ink = expert_paints(expert)
     painter.fillRect(place, ground)
-    font = theme.font(theme.LEAST)
-    font.setStrikeOut(struck)
-    painter.setFont(font)
-    painter.setPen(ink_on(ground))
+    painter.setFont(_badge_font(struck))
+    painter.setPen(ink)
     painter.drawText(place, Qt.AlignmentFlag.AlignCenter, str(expert))

@@ -6,18 +6,34 @@ The scale stands in the corner below. A click or the arrows choose a cell; hover
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import isfinite
 
 import numpy as np
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import theme
-from app.widgets.expert_paint import expert_colour, ink_on
+from app.widgets.expert_paint import expert_paints, ink_on
 
 LEFT, HEAD, FOOT = 64, 20, 24
 TEXT_LEAST = 30
 """Width of a cell from which its number is written into it."""
+
+
+@lru_cache(maxsize=8)
+def paints(table: str, _theme: str) -> list[tuple[QColor, QColor]]:
+    """Ground and ink of each of the 256 steps of a table; made once a theme."""
+    grounds = [QColor(*rgb) for rgb in theme.lookup_table(table).tolist()]
+    return [(ground, ink_on(ground)) for ground in grounds]
+
+
+@lru_cache(maxsize=8)
+def scale_picture(table: str, _theme: str) -> QImage:
+    """The steps of a table side by side."""
+    rgb = np.ascontiguousarray(theme.lookup_table(table), np.uint8)
+    return QImage(rgb.data, len(rgb), 1, 3 * len(rgb), QImage.Format.Format_RGB888).copy()
 
 
 class GridMap(QWidget):
@@ -120,27 +136,26 @@ class GridMap(QWidget):
         first = max(int((event.rect().left() - self._left) // self._width), 0)
         last = min(int((event.rect().right() - self._left) // self._width) + 1, len(self._columns))
         self._paint_heads(painter, first, last)
-        colours = theme.lookup_table(self._table)
+        colours = paints(self._table, theme.tokens().name)
         low, high = self._ends
         index = np.nan_to_num((self._values - low) / max(high - low, 1e-12)).clip(0, 1) * 255
-        for row in range(len(self._rows)):
-            for column in range(first, last):
-                self._paint_cell(painter, row, column, QColor(*colours[int(index[row, column])].tolist()))
+        for row, indices in enumerate(index[:, first:last].astype(int).tolist()):
+            for column, number in enumerate(indices, start=first):
+                self._paint_cell(painter, row, column, *colours[number])
         for (row, column), width in ((self._hover, 1), (self.current, 2)):
             if row >= 0 and column >= 0:
                 painter.setPen(QPen(theme.colour("accent"), width))
                 painter.drawRect(self._place(row, column).adjusted(0, 0, -1, -1))
-        self._paint_scale(painter, colours)
+        self._paint_scale(painter)
 
-    def _paint_cell(self, painter: QPainter, row: int, column: int, colour: QColor) -> None:
-        place = self._place(row, column).adjusted(0, 0, -1 if self._width > 6 else 0, -1)
-        value, pale = self._values[row, column], self._pale[row, column]
-        if pale or not np.isfinite(value):
-            painter.fillRect(place, theme.colour("raised"))
-        else:
-            painter.fillRect(place, colour)
-        ink = theme.colour("muted") if pale else ink_on(colour)
-        if self._width >= TEXT_LEAST and np.isfinite(value):
+    def _paint_cell(self, painter: QPainter, row: int, column: int, colour: QColor, ink: QColor) -> None:
+        width = self._width
+        place = self._place(row, column).adjusted(0, 0, -1 if width > 6 else 0, -1)
+        value, pale = float(self._values[row, column]), self._pale[row, column]
+        known = isfinite(value)
+        painter.fillRect(place, colour if known and not pale else theme.colour("raised"))
+        ink = theme.colour("muted") if pale else ink
+        if width >= TEXT_LEAST and known:
             painter.setPen(ink)
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{value:.{self._digits}f}")
         if self._marked[row, column]:
@@ -154,8 +169,9 @@ class GridMap(QWidget):
         for column in range(first, last):
             place = QRectF(self._left + column * self._width, 0, self._width - 1, HEAD - 3)
             if self._experts:
-                painter.fillRect(place, expert_colour(column))
-                painter.setPen(ink_on(expert_colour(column)))
+                ground, ink = expert_paints(column)
+                painter.fillRect(place, ground)
+                painter.setPen(ink)
             else:
                 painter.setPen(theme.colour("muted"))
             if column % every == 0 and (not self._experts or self._width >= widest - 2):
@@ -171,10 +187,9 @@ class GridMap(QWidget):
             painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, words)
         painter.setFont(theme.font(theme.LEAST))
 
-    def _paint_scale(self, painter: QPainter, colours: np.ndarray) -> None:
+    def _paint_scale(self, painter: QPainter) -> None:
         y, width = self.height() - FOOT + 8, 96
-        for step in range(width):
-            painter.fillRect(QRectF(self._left + 34 + step, y, 1.5, 8), QColor(*colours[int(step / width * 255)].tolist()))
+        painter.drawImage(QRectF(self._left + 34, y, width, 8), scale_picture(self._table, theme.tokens().name))
         painter.setPen(theme.colour("muted"))
         low, high = (f"{end:.3g}" for end in self._ends)
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter

@@ -35,7 +35,7 @@ NAMES = {
     "magic": "magic-wand", "target": "crosshair", "clear": "trash-simple", "sliders": "sliders", "sun": "sun",
     "moon": "moon", "queue": "stack", "lock": "lock", "link": "link", "clock": "clock-counter-clockwise",
     "chat": "chats", "send": "paper-plane-right", "down": "arrow-down", "tokens": "marker-circle", "new": "note-pencil",
-    "tree": "tree-structure", "gauge": "gauge", "code": "code",
+    "tree": "tree-structure", "gauge": "gauge", "code": "code", "wind": "wind",
 }  # fmt: skip
 
 

@@ -1,39 +1,26 @@
 """A text as chips: under each token a thin bar for every layer in the colours of the experts it visited, and for the chosen layer a number.
 
-A bar is divided by the weights of the experts. Only what is in sight is painted. A click selects a token; Shift with the arrows goes on.
+A bar is divided by the weights of the experts. Only what is in sight is painted, each line once (`routed_lines.py`). A click selects a
+token; Shift with the arrows goes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import ceil
 
-import numpy as np
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QFontMetricsF, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import theme
-from app.widgets.expert_paint import expert_colour, paint_badge
+from app.widgets.routed_lines import NUMBER, WORDS, ChipPainter, LinePictures, RoutedToken
 from app.widgets.token_layout import Heights, TokenLayout
 
-WORDS, NUMBER, LINE_GAP = 19, 14, 8
+LINE_GAP = 8
 LEAST_CHIP, EMPTY_HEIGHT, FIRST_WIDTH = 22, 24, 600.0
 BARS = 42
 """Pixels that the bars of all layers may take together."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoutedToken:
-    """One token: experts and weights (L, K), which choices the bias alone made, and which found no place."""
-
-    text: str
-    experts: np.ndarray
-    weights: np.ndarray
-    flips: np.ndarray
-    dropped: np.ndarray
-    written: bool
 
 
 class RoutedText(QWidget):
@@ -45,12 +32,10 @@ class RoutedText(QWidget):
         super().__init__(parent)
         self.tokens: list[RoutedToken] = []
         self.current = self._hover = -1
-        self.row = 0
-        """Which of the layers the numbers are about."""
+        self._chip, self._pictures = ChipPainter(), LinePictures()
         self._shown: int | None = None
-        self._bar, self._tip, self._empty = 4.0, _no_tip, ""
+        self._tip, self._empty = _no_tip, ""
         self._widths: dict[str, float] = {}
-        self._colours: dict[int, QColor] = {}
         self._places: TokenLayout
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         policy.setHeightForWidth(True)
@@ -67,9 +52,10 @@ class RoutedText(QWidget):
     def clear(self, n_layers: int = 0) -> None:
         """Another text, of a model with so many layers of experts."""
         self.tokens, self.current, self._hover, self._shown = [], -1, -1, None
-        self._bar = max(1.0, min(5.0, BARS / max(n_layers, 1)))
-        self.row = min(self.row, max(n_layers - 1, 0))
-        heights = Heights(entropy=0, chip=WORDS + ceil(self._bar * n_layers) + NUMBER, ghost=0, gap=LINE_GAP)
+        self._pictures.clear()
+        self._chip.bar = bar = max(1.0, min(5.0, BARS / max(n_layers, 1)))
+        self._chip.row = min(self.row, max(n_layers - 1, 0))
+        heights = Heights(entropy=0, chip=WORDS + ceil(bar * n_layers) + NUMBER, ghost=0, gap=LINE_GAP)
         self._places = TokenLayout(self._measure, max(float(self.width()), LEAST_CHIP * 2.0) if self.width() > 80 else FIRST_WIDTH, heights)
         self._fit()
         self.update()
@@ -94,8 +80,14 @@ class RoutedText(QWidget):
     def set_row(self, row: int) -> None:
         """Let the numbers be those of another layer."""
         if row != self.row:
-            self.row = row
+            self._chip.row = row
+            self._pictures.clear()
             self.update()
+
+    @property
+    def row(self) -> int:
+        """Which of the layers the numbers are about."""
+        return self._chip.row
 
     def set_shown(self, tokens: int | None) -> None:
         """Show only so many tokens in full, the rest pale; None: all."""
@@ -132,12 +124,11 @@ class RoutedText(QWidget):
 
     @Slot()
     def _restyle(self) -> None:
-        self.setFont(theme.font(mono=True))
+        self._chip.restyle()
+        self._pictures.clear()
+        self.setFont(self._chip.font)
         self._metrics = QFontMetricsF(self.font())
         self._widths.clear()
-        self._struck = theme.font(mono=True)
-        self._struck.setStrikeOut(True)
-        self._colours.clear()
         if not hasattr(self, "_places"):
             self.clear()
         self.update()
@@ -151,6 +142,7 @@ class RoutedText(QWidget):
         super().resizeEvent(event)
         width = max(float(self.width()), LEAST_CHIP * 2.0)
         if width != self._places.width:
+            self._pictures.clear()
             self._places.flow(width)
             self._fit()
 
@@ -167,44 +159,18 @@ class RoutedText(QWidget):
             painter.setPen(theme.colour("muted"))
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap, self._empty)
             return
+        size, scale = QSize(self.width(), ceil(places.heights.chip)), self.devicePixelRatioF()
+        shown = len(self.tokens) if self._shown is None else self._shown
         for line in range(places.line_at(event.rect().top()), places.line_at(event.rect().bottom()) + 1):
-            for number in places.chips_of(line):
-                chip = places.chips[number]
-                if chip.x <= event.rect().right() + 1 and chip.x + chip.width >= event.rect().left() - 1:
-                    self._paint_chip(painter, number, chip.text, QRectF(chip.x, places.lines[line].y, chip.width, places.heights.chip))
+            picture = self._pictures.picture(line, places.chips_of(line), size, scale, shown, self._chip, self.tokens, places.chips)
+            painter.drawPixmap(QPointF(0, places.lines[line].y), picture)
+        for number in {self.current, self._hover}:
+            if 0 <= number < len(self.tokens):
+                self._paint_frame(painter, number)
 
-    def _paint_chip(self, painter: QPainter, number: int, text: str, place: QRectF) -> None:
-        token = self.tokens[number]
-        pale = self._shown is not None and number >= self._shown
-        words = QRectF(place.left(), place.top(), place.width(), WORDS - 1)
-        painter.fillRect(words, theme.colour("selection" if token.written else "raised", 90 if pale else 255))
-        painter.setFont(self._struck if token.dropped[self.row].all() else self.font())
-        painter.setPen(theme.colour("muted" if pale else "text"))
-        painter.drawText(words.adjusted(3, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
-        if not pale:
-            self._paint_bars(painter, token, QRectF(place.left(), words.bottom() + 1, place.width(), self._bar))
-            below = QRectF(place.left(), place.bottom() - NUMBER + 1, place.width(), NUMBER - 1)
-            paint_badge(painter, below, int(token.experts[self.row, 0]), struck=bool(token.dropped[self.row, 0]))
-            if token.flips[self.row].any():
-                painter.setPen(QPen(theme.colour("text"), 1, Qt.PenStyle.DotLine))
-                painter.drawRect(below.adjusted(0, 0, -1, -1))
-        if number in (self.current, self._hover):
-            painter.setPen(QPen(theme.colour("accent"), 2 if number == self.current else 1))
-            painter.drawRect(place.adjusted(0, 0, -1, -1))
-
-    def _paint_bars(self, painter: QPainter, token: RoutedToken, bar: QRectF) -> None:
-        for row in range(len(token.experts)):
-            weights = token.weights[row]
-            total, x = float(weights.sum()), bar.left()
-            for expert, weight in zip(token.experts[row], weights, strict=True):
-                width = bar.width() * float(weight) / total if total > 0 else 0.0
-                painter.fillRect(QRectF(x, bar.top() + row * self._bar, width, max(self._bar - 0.6, 0.8)), self._colour(int(expert)))
-                x += width
-
-    def _colour(self, expert: int) -> QColor:
-        if expert not in self._colours:
-            self._colours[expert] = expert_colour(expert)
-        return self._colours[expert]
+    def _paint_frame(self, painter: QPainter, number: int) -> None:
+        painter.setPen(QPen(theme.colour("accent"), 2 if number == self.current else 1))
+        painter.drawRect(self.place_of(number).adjusted(0, 0, -1, -1))
 
     # mouse and keys ------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,10 @@ class RunLink(Protocol):
     def cancel_requested(self) -> bool:
         """Has somebody asked the run to end?"""
 
+    @property
+    def stepping(self) -> bool:
+        """Is the run to stand still at a step that is near?"""
+
 
 def choose_seed(job: Job) -> int:
     """The job's seed, a random one for -1, or 0 for a job without one."""
@@ -77,6 +81,11 @@ class Ctx:
     def wants(self, channel: str, last: bool = False) -> bool:
         """Is it worth making a preview of this channel now? Always in step mode and on the last step."""
         return self._link.wants(channel, last)
+
+    @property
+    def stepping(self) -> bool:
+        """Does somebody go step by step, or wait for a step to stand still at? Then gather nothing: yield each `Step` as it comes."""
+        return self._link.stepping
 
     def check(self) -> None:
         """Call inside long stretches without a yield; ends the run if that was asked for."""

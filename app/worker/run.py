@@ -52,6 +52,11 @@ class Run:
         """See `Ctx.check`."""
         return self._inbox.cancel_requested(self.id)
 
+    @property
+    def stepping(self) -> bool:
+        """See `Ctx.stepping`."""
+        return self.permits is not None
+
     def tune(self, job: Job) -> None:
         """Go on with a newer version of the job (made by `app.protocol.job.tuned`)."""
         if type(job) is type(self.job):
@@ -67,7 +72,8 @@ class Run:
         After the last step the gate stays open: there is nothing left to see, only the result to fetch.
         """
         first = self.seconds_per_step == 0.0
-        self.seconds_per_step = self._seconds_in_step if first else 0.7 * self.seconds_per_step + 0.3 * self._seconds_in_step
+        taken = self._seconds_in_step / max(event.index - self.index, 1)  # a quick run tells of several steps at once
+        self.seconds_per_step = taken if first else 0.7 * self.seconds_per_step + 0.3 * taken
         self._seconds_in_step = 0.0
         self.index, self.total = event.index, event.total
         if self.permits is None:

@@ -137,10 +137,13 @@ def _trailing(schedule: NoiseSchedule, n: int) -> np.ndarray:
     return _at_times(schedule, times)
 
 
+def karras_grid(sigma_max: float, sigma_min: float, n: int) -> np.ndarray:
+    """n levels, both ends included, evenly in sigma^(1/7): long steps in noise, short ones near the picture (arXiv 2206.00364, eq. 5)."""
+    return np.linspace(sigma_max ** (1 / RHO), sigma_min ** (1 / RHO), n) ** RHO
+
+
 def _karras(schedule: NoiseSchedule, n: int) -> np.ndarray:
-    """Evenly in sigma^(1/7): long steps in noise, short ones near the picture (arXiv 2206.00364, eq. 5)."""
-    ramp = np.linspace(schedule.sigma_max ** (1 / RHO), schedule.sigma_min ** (1 / RHO), n)
-    return ramp**RHO
+    return karras_grid(schedule.sigma_max, schedule.sigma_min, n)
 
 
 def _exponential(schedule: NoiseSchedule, n: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 from torch.nn.functional import linear, one_hot
 
 
@@ -123,7 +124,8 @@ class RoutingTrace:
             layer=layer, experts=choice.experts, weights=keep(weights), logits=keep(logits), affinities=keep(affinities),
             scores=choice.scores, bias=None if bias is None else bias.clone(), live=choice.live,
             dropped=torch.zeros_like(choice.live) if kept is None else choice.live & ~kept, groups=groups,
-            routed_norm=routed.detach().norm(dim=-1), shared_norm=None if shared is None else shared.detach().norm(dim=-1),
+            routed_norm=vector_norm(routed.detach(), dim=-1),
+            shared_norm=None if shared is None else vector_norm(shared.detach(), dim=-1),
         )  # fmt: skip
 
 

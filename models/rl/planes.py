@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.rl.envs import BatchedEnv, CartPole, Pendulum
 from models.rl.errors import RLError
 from models.rl.nets import Categorical, Gaussian
 
@@ -77,6 +78,46 @@ def state_values(nets: nn.ModuleDict, obs: Tensor, action: Tensor) -> Tensor:
     if action.dtype == torch.int64:
         return critic(obs).gather(-1, action[:, None]).squeeze(-1)
     return critic(obs, action)
+
+
+STATES = {
+    "CartPole-v1": (CartPole, lambda obs: obs.double()),
+    "Pendulum-v1": (Pendulum, lambda obs: torch.stack((torch.atan2(obs[:, 1], obs[:, 0]), obs[:, 2]), 1).double()),
+}
+"""Environments whose one step is known in closed form: how to make one, and observations (B, D) to states."""
+
+
+@torch.no_grad()
+def advantage(nets: nn.ModuleDict, env_id: str, obs: Tensor, gamma: float) -> tuple[Tensor, str] | None:
+    """How much better one action is than another in the states `obs` (B, D): (B,) and of which over which, in words.
+
+    Numbered actions: the second of two over the first. Real ones: the policy's best over none. `q(s, a)` is the critic's where it knows
+    actions, else `r + gamma v(s')` one step ahead; None where neither is possible.
+    """
+    policy = nets["policy"]
+    law = policy(obs)
+    if isinstance(law, Categorical):
+        if law.logp.shape[-1] != 2:
+            return None
+        pair = tuple(torch.full((len(obs),), number) for number in (1, 0))
+        words = "action 1 over action 0"
+    else:
+        best = law.mode() if isinstance(law, Gaussian) else law
+        pair, words = (best, torch.zeros_like(best)), "the policy's action over none"
+    if "critic" in nets:
+        critic = nets["critic"]
+        q = [critic(obs).gather(1, a[:, None]).squeeze(1) if a.dtype == torch.int64 else critic(obs, a) for a in pair]
+        return q[0] - q[1], f"{words}, by q(s, a)"
+    if env_id not in STATES:
+        return None
+    make, state_of = STATES[env_id]
+    q = [_one_step(nets["value"], make(), state_of(obs), policy.to_env(a), gamma) for a in pair]
+    return q[0] - q[1], f"{words}, by r + gamma v(s')"
+
+
+def _one_step(value: nn.Module, env: BatchedEnv, state: Tensor, action: Tensor, gamma: float) -> Tensor:
+    after, reward, terminated = env.dynamics(state, action)
+    return reward + gamma * value(env.observe(after)) * (~terminated)
 
 
 @dataclass(frozen=True)

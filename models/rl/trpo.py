@@ -23,6 +23,9 @@ from models.rl.settings import TRPOSettings
 
 PROFILE = torch.linspace(0, 1.5, 31).tolist()
 """Fractions of the full step at which the pictures show KL and surrogate."""
+PLANE_X, PLANE_Y = torch.linspace(-0.5, 1.5, 13), torch.linspace(-1.0, 1.0, 13)
+PLANE_ROWS = 512
+"""States, evenly taken from the rollout, over which the landscape is worked out."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,21 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Landscape:
+    """KL and surrogate over two directions u, w of the policy's weights, each of the length of the full step.
+
+    u is the natural gradient's direction, w what the plain gradient adds to it at right angles. The full step ends at (1, 0).
+    """
+
+    x: Tensor  # (nx,) along u
+    y: Tensor  # (ny,) along w
+    kl: Tensor  # (ny, nx)
+    gain: Tensor  # (ny, nx)
+    gradient: tuple[float, float]  # direction of the plain gradient, of length 1
+    ellipse: Tensor  # (k, 2) where the quadratic model of the KL (damped, as for the step) equals delta
+
+
+@dataclass(frozen=True)
 class TRPOView:
     """What an update did: direction, length, trials."""
 
@@ -58,6 +76,7 @@ class TRPOView:
     advantages: Tensor
     returns: Tensor
     values: Tensor
+    landscape: Landscape | None = None  # only when asked for
 
     @property
     def accepted(self) -> bool:
@@ -169,12 +188,14 @@ def improve(policy: nn.Module, batch: Batch, settings: TRPOSettings, profile: bo
     curvature = float(direction @ fisher(direction))
     step_size = (2 * settings.target_kl / curvature) ** 0.5 if curvature > 0 else 0.0
     search = LineSearch(policy, batch, advantages, step_size * direction)
+    around = landscape(search, gradient, fisher, settings.target_kl) if profile and step_size > 0 else None
     along = search.profile() if profile else None
     trials = search.run(settings)
     cosine = float(torch.nn.functional.cosine_similarity(gradient, direction, dim=0))
     view = TRPOView(
         delta=settings.target_kl, step_size=step_size, cosine=cosine, gradient_norm=float(gradient.norm()), residuals=tuple(residuals),
         trials=trials, profile=along, advantages=batch.advantages, returns=batch.returns, values=batch.values,
+        landscape=around,
     )  # fmt: skip
     return view, search.before + (trials[-1].gain if trials[-1].accepted else 0.0)
 
@@ -193,9 +214,22 @@ class LineSearch:
     @torch.no_grad()
     def at(self, fraction: float) -> tuple[float, float]:
         """Mean `KL(pi_old || pi)` and gain of the surrogate with this part of the step taken; the policy is left there."""
-        networks.set_flat(self.parameters, self.origin + fraction * self.step)
+        return self.to(self.origin + fraction * self.step)
+
+    @torch.no_grad()
+    def to(self, weights: Tensor) -> tuple[float, float]:
+        """The same with any weights."""
+        networks.set_flat(self.parameters, weights)
         law = self.policy(self.batch.obs)
         return float(self.old.kl_to(law).mean()), float(surrogate(law, self.batch, self.advantages)) - self.before
+
+    def thinned(self, rows: int) -> LineSearch:
+        """The same search seen through at most so many of the states, evenly taken."""
+        n = len(self.batch)
+        if n <= rows:
+            return self
+        few = torch.linspace(0, n - 1, rows).long()
+        return LineSearch(self.policy, self.batch[few], self.advantages[few], self.step)
 
     def run(self, settings: TRPOSettings) -> tuple[Trial, ...]:
         """Try, shrink, try; if nothing is accepted the policy is as it was."""
@@ -215,6 +249,30 @@ class LineSearch:
         kl, gain = zip(*map(self.at, PROFILE), strict=True)
         networks.set_flat(self.parameters, self.origin)
         return Profile(torch.tensor(PROFILE), torch.tensor(kl), torch.tensor(gain))
+
+
+def landscape(search: LineSearch, gradient: Tensor, fisher: Fisher, delta: float) -> Landscape | None:
+    """What the update looks like in the plane of the two gradients; None if they are parallel. Leaves the policy as it was."""
+    length = search.step.norm()
+    u = search.step / length
+    aside = gradient - (gradient @ u) * u
+    if float(aside.norm()) < 1e-6 * float(gradient.norm()):
+        return None
+    plane = torch.stack((u, aside / aside.norm()))  # (2, P), of length 1
+    curvature = torch.stack([plane @ fisher(row) for row in plane]) * length**2 / 2  # (2, 2): KL of (x, y) to second order
+    few = search.thinned(PLANE_ROWS)
+    found = torch.tensor([few.to(few.origin + length * (x * plane[0] + y * plane[1])) for y in PLANE_Y for x in PLANE_X])
+    networks.set_flat(search.parameters, search.origin)
+    kl, gain = found.view(len(PLANE_Y), len(PLANE_X), 2).unbind(-1)
+    toward = plane @ gradient / gradient.norm()
+    return Landscape(PLANE_X, PLANE_Y, kl, gain, (float(toward[0]), float(toward[1])), _ellipse(curvature, delta))
+
+
+def _ellipse(form: Tensor, level: float, points: int = 97) -> Tensor:
+    """Points (k, 2) where `p' form p` equals the level, all the way round."""
+    angle = torch.linspace(0, 2 * torch.pi, points)
+    ray = torch.stack((angle.cos(), angle.sin()), 1)
+    return ray * (level / torch.einsum("ki,ij,kj->k", ray, form, ray).clamp(min=1e-12)).sqrt()[:, None]
 
 
 def fit_critic(run: Run, batch: Batch, settings: TRPOSettings, pulse: Pulse) -> Iterator[Tick]:

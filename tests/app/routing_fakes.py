@@ -45,7 +45,8 @@ def routed(texts: list[str], start: int = 0, phase: str = "prompt", seed: int = 
         experts=experts.astype(np.int16), weights=weights / weights.sum(-1, keepdims=True), affinities=affinities,
         bias=biases if bias else None, flips=flips,
         live=np.ones((L, T, K), bool), dropped=np.zeros((L, T, K), bool), margin=ordered[..., K - 1] - ordered[..., K],
-        routed_norm=np.full((L, T), 2.0), shared_norm=np.full((L, T), 1.0) if bias else None, read=T, touched=(K,) * L,
+        routed_norm=np.full((L, T), 2.0), shared_norm=np.full((L, T), 1.0) if bias else None,
+        read=np.full(T, T if phase == "prompt" else 1), touched=np.full((L, T), K),
     )  # fmt: skip
 
 

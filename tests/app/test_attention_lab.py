@@ -12,7 +12,7 @@ from app.jobs.attention_lab import AttentionKinds, AttentionLengths, AttentionSc
 from app.panels.attention_lab.explain import amount, equation
 from app.panels.attention_lab.panel import AttentionLabPanel
 from app.panels.attention_lab.race_view import smoothed
-from app.panels.attention_lab.replay import Replay
+from app.panels.replay import Replay
 from app.panels.attention_lab.scale_words import jacobian_norm
 from app.protocol.payloads import Curve
 from app.settings import Settings

@@ -368,6 +368,14 @@ def test_break_even_compares_what_is_needed_with_what_is_there():
     )
 
 
+def test_trees_break_even_in_tokens_a_round():
+    report = dataclasses.replace(gamma()["report"], drafter="medusa")
+    bars, words = figures.break_even(report, 2)
+    assert bars == [] and "1.52 tokens a round, and gives 2.20" in words and words.endswith("it pays.")  # 2.2 / (58 / 40)
+    name, have, need = figures.break_even_line(report)
+    assert name == "tokens a round" and have[1] == pytest.approx(2.2) and need[1] == pytest.approx(2.2 / 1.45)
+
+
 def test_markdown_and_json_exports():
     made = talk()
     text = export.markdown(made)

@@ -567,11 +567,15 @@ def test_the_gamma_curve_and_the_logit_lens(panel):
     say(panel).answer()
     panel.side.setCurrentWidget(panel.side.reply)
     panel.side.gamma_wanted.emit()
-    assert panel.engine.last(GammaCurve).job.drafter == "lookup"
+    job, counters = panel.engine.last(GammaCurve).job, panel.player.reply.counters
+    assert job.drafter == "lookup" and job.other_s == pytest.approx(counters["other_s"] / counters["rounds"]) and job.other_s > 0
     panel.engine.answer_all()
-    page = panel.side.reply
-    assert page.curve.cursor_at() == 3 and set(page.curve.curves()) == {"speed", "plain"} and "length 3" in page._best.text()
-    assert page.even.bars()[0].mark is not None
+    view = panel.side.reply.lengths
+    assert view.curve.cursor_at() == 3 and set(view.curve.curves()) == {"speed", "plain"} and "length 3" in view.best.text()
+    assert list(view.curve.curves()["speed"].x) == [0, 1, 2, 3, 4, 5] and view.even.bars()[0].mark is not None
+    line = view.line.curves()
+    assert list(line["need"].y) == pytest.approx([0.15, 0.2, 0.25, 0.3, 0.35]) and set(line["have"].y) == {0.61}
+    assert not view.curve._legend.isVisible(), "the colours are named beside the curves, not over them"
     panel.looking.choose(panel.player.reply, 4)
     panel.side.token.lens.click()
     job = panel.engine.last(LogitLens).job

@@ -137,18 +137,37 @@ def test_a_text_becomes_chips_and_sums(panel):
     assert "13 tokens" in words and "random router shows 0.50" in words
 
 
-def test_tokens_appear_while_the_model_writes(panel):
+def test_tokens_appear_while_the_model_writes(panel, qtbot):
     handle = read(panel, more=2, finish=False)
     handle.record.emit("pass", routed([" late"], 12, "generation"))
     panel.runs.flush()
     assert panel.stage.text.text().endswith("·w1|·late") and panel.timeline.transport.state == "running"
-    assert panel.runs.reading.position == 13 and "·late" in panel.side.inspector.text()
+    assert panel.runs.reading.position == 13
+    qtbot.waitUntil(lambda: "·late" in panel.side.inspector.text())
     panel.runs.look(3)
     handle.record.emit("pass", routed([" later"], 13, "generation"))
     panel.runs.flush()
     assert panel.runs.reading.position == 3, "who looks back is left alone"
     handle.preview.emit("summary", summary(panel.runs.reading.passes))
     assert panel.runs.reading.summary.phases["all"].tokens == 14
+
+
+def test_a_quick_text_is_told_now_and_then_but_its_end_at_once(panel, qtbot):
+    """While tokens pour in, only the newest line is painted, and the side follows at its own pace."""
+    handle = read(panel, more=2, finish=False)
+    panel.grab()
+    text, told = panel.stage.text, []
+    panel.side.show_token = lambda reading, token, row: told.append(token)
+    before = text._pictures.painted
+    for n in range(12, 32):
+        handle.record.emit("pass", routed([" w"], n, "generation"))
+        panel.runs.flush()
+        text.grab()
+    assert text._pictures.painted == before + 20, "each chip is painted once"
+    assert panel.runs.reading.position == 32 and len(told) < 10
+    qtbot.waitUntil(lambda: told[-1:] == [31])
+    panel.runs.look(5)
+    assert told[-1] == 4, "a click is answered at once"
 
 
 def test_phases_are_told_apart(panel):
@@ -256,7 +275,12 @@ def test_stepping_parks_after_each_token(panel):
     handle.record.emit("opened", MODEL)
     handle.record.emit("pass", routed(WORDS))
     handle.park(1)
-    assert panel.timeline.transport.state == "paused"
+    assert panel.timeline.transport.state == "paused" and "“·30”" in panel.side.inspector.text()
+    panel.runs.next()
+    handle.go_on()
+    handle.record.emit("pass", routed([" w"], 10, "generation"))
+    handle.park(2)
+    assert "“·w”" in panel.side.inspector.text(), "who stands still sees the newest token at once"
     panel.runs.next()
     assert handle.asked[-1] == "step"
     panel.runs.play()
@@ -265,7 +289,7 @@ def test_stepping_parks_after_each_token(panel):
     panel.runs.pause()
     assert handle.asked[-1] == "pause"
     panel.runs.stop()
-    assert handle.asked[-1] == "cancel" and not panel.runs.active and len(panel.stage.text.tokens) == 10
+    assert handle.asked[-1] == "cancel" and not panel.runs.active and len(panel.stage.text.tokens) == 11
 
 
 def test_late_events_of_an_ended_run_are_not_heard(panel):

@@ -88,6 +88,59 @@ def test_chips_flow_within_words_and_find_their_tokens(shown):
     assert not text.grab().isNull()
 
 
+def routed_tokens(words: list[str], layers: int = 2) -> list[RoutedToken]:
+    experts = np.arange(layers * 2).reshape(layers, 2)
+    return [RoutedToken(word, experts + n, np.full((layers, 2), 0.5), experts < 0, experts < 0, n % 3 == 0) for n, word in enumerate(words)]
+
+
+def test_a_text_that_grows_looks_as_one_that_was_there(shown, qapp):
+    """Line by line from kept pictures: after growing, other layers, pale tokens, another width and theme, as when painted at once."""
+    words = ["·fox", "es", "·are", "·small", "er", "·than", "·wolves"] * 9
+    grown, whole = RoutedText(), RoutedText()
+    shown(grown, 300, 400), shown(whole, 300, 400)
+    grown.clear(2), whole.clear(2)
+    tokens = routed_tokens(words)
+    for n in range(0, len(words), 4):
+        grown.append(tokens[n : n + 4])
+        grown.grab()
+    whole.append(tokens)
+    changes = [
+        lambda text: None, lambda text: text.set_row(1), lambda text: text.set_shown(17), lambda text: text.set_shown(18),
+        lambda text: text.set_shown(None), lambda text: text.resize(210, 400), lambda text: text.select(8),
+    ]  # fmt: skip
+    for change in changes:
+        change(grown), change(whole)
+        whole._pictures.clear()
+        assert grown.grab().toImage() == whole.grab().toImage()
+    light = grown.grab().toImage()
+    try:
+        theme.apply("dark")
+        whole._pictures.clear()
+        assert grown.grab().toImage() == whole.grab().toImage() != light
+    finally:
+        theme.apply("light")
+
+
+def test_only_what_is_new_is_painted(shown):
+    text = shown(RoutedText(), 300, 400)
+    text.clear(2)
+    tokens = routed_tokens(["·fox", "·is"] * 20)
+    text.append(tokens[:30])
+    text.grab()
+    assert text._pictures.painted == 30
+    text.append(tokens[30:])
+    text.select(3)
+    text.grab()
+    assert text._pictures.painted == 40
+    text.set_shown(12)
+    text.grab()
+    before = text._pictures.painted
+    text.set_shown(13)
+    text.grab()
+    line = len(text._places.chips_of(text._places.line_of(12)))
+    assert text._pictures.painted == before + line, "a replay repaints the line it is in"
+
+
 def test_balance_is_told_against_chance(shown):
     numbers = table(np.array([[6, 2, 4, 0], [3, 3, 3, 3]]), 6)
     numbers = replace(numbers, chance=BalanceNumbers(0.9, 0.5, 0.9, 0.5))

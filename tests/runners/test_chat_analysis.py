@@ -97,6 +97,13 @@ def test_the_gamma_curve_is_what_runs_of_every_draft_length_give(run, reply):
     assert list(done.files["curve.csv"].x) == list(range(6))
 
 
+def test_the_rest_of_a_round_is_in_the_curve_and_in_the_plain_line(run, reply):
+    report = result(run(GammaCurve(**ids(reply), drafter="lookup", max_length=3, other_s=0.2))).files["report"]
+    assert report.plain_s == pytest.approx(report.verify_s[0] + 0.2)
+    assert report.points[0].tokens_per_s == pytest.approx(1 / report.plain_s) and report.points[0].speedup == pytest.approx(1.0)
+    assert all(point.tokens_per_s < point.tokens_per_round / 0.2 for point in report.points)
+
+
 def test_early_exit_has_a_gamma_curve_and_plain_decoding_has_none(run, reply):
     report = result(run(GammaCurve(**ids(reply), drafter="early-exit", max_length=2))).files["report"]
     chat = Chat(prompt="ab ab ab", drafter="early-exit", draft_length=2, max_new_tokens=60, device="cpu", measure=False)

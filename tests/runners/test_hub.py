@@ -183,6 +183,28 @@ def test_an_interrupted_fetch_goes_on_where_it_was(server, gguf_repo, drive) -> 
     assert done["key"] in keys and row.key not in keys
 
 
+def test_a_connection_that_breaks_in_the_middle_loses_nothing(server, gguf_repo, drive) -> None:
+    """Whether the client takes it up again by itself or not: what came is never asked for twice."""
+    path, job = f"/{REPO}/resolve/{fakes.COMMIT}/tiny.gguf", FetchHub(repo=REPO, offer=offered(drive))
+    server.breaks[path] = [11_000_000] + [0] * 20
+    assert "what is here already is kept" in refused(drive(job))
+    assert not (paths.models_dir() / "hub").exists()
+    server.breaks.clear()
+    server.asked.clear()
+    result(drive(job))
+    (asked,) = [headers["Range"] for command, where, headers in server.asked if command == "GET" and where == path]
+    assert int(asked.removeprefix("bytes=").rstrip("-")) >= 10_000_000
+    assert (paths.models_dir() / "hub" / "someone--tiny-llama" / "tiny.gguf").read_bytes() == gguf_repo
+
+
+def test_a_repository_of_pickles_is_refused_and_none_of_it_fetched(server, drive) -> None:
+    fakes.repository(server, REPO, {"pytorch_model.bin": b"pickle", "config.json": b"{}", "tokenizer.json": b"{}", "a.pt": b"x"})
+    for job in (LookUpHub(repo=REPO), FetchHub(repo=REPO)):
+        told = refused(drive(job))
+        assert "pickles only" in told and "safetensors or GGUF" in told
+    assert not fetched(server)
+
+
 def test_what_an_interrupted_fetch_left_can_be_thrown_away(server, gguf_repo, drive) -> None:
     server.slow.add(f"/{REPO}/resolve/{fakes.COMMIT}/tiny.gguf")
     run = models.fetch_hub(FetchHub(repo=REPO, offer=offered(drive)), Ctx())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from app.panels.attention_lab.replay import Replay
+from app.panels.replay import Replay
 from app.widgets.fact_rows import Row
 
 if TYPE_CHECKING:

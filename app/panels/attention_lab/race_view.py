@@ -10,6 +10,7 @@ from app.panels.attention_lab.race import Race
 from app.protocol.payloads import Curve
 from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.curve_view import CurveView
+from app.widgets.running_mean import running_mean
 
 WINDOW = 10
 """Updates over which a training loss is averaged for the eye."""
@@ -63,7 +64,4 @@ class RaceView(QWidget):
 
 def smoothed(values: np.ndarray) -> np.ndarray:
     """Each value with up to WINDOW - 1 before it, averaged."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    end = np.arange(1, len(values) + 1)
-    begin = np.maximum(end - WINDOW, 0)
-    return (sums[end] - sums[begin]) / (end - begin)
+    return running_mean(values, WINDOW)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.panels.chat.reply import Reply, drafter_title, speed_up
-from app.protocol.chat import GammaReport
+from app.protocol.chat import GammaPoint, GammaReport
 from app.widgets.probability_bars import Bar
 from app.widgets.rounds_strip import SPLIT_COLOURS
 from app.widgets.token_words import quoted
@@ -85,6 +85,9 @@ def break_even(report: GammaReport, used: int) -> tuple[list[Bar], str]:
     point = by_length.get(wanted) or next((point for point in report.points if point.draft_length), None)
     if point is None:
         return [], ""
+    if draws_trees(report):
+        pays, own = "pays" if point.speedup > 1 else "costs", point.tokens_per_round
+        return [], f"A tree of {point.draft_length} must give {_needed_tokens(point):.2f} tokens a round, and gives {own:.2f}: it {pays}."
     need, have = point.needed_acceptance, report.acceptance
     pays = have > need
     tip = "the bar is the acceptance you have, the tick the acceptance you need to break even"
@@ -96,12 +99,30 @@ def break_even(report: GammaReport, used: int) -> tuple[list[Bar], str]:
     return bars, sentence
 
 
+def draws_trees(report: GammaReport) -> bool:
+    """Whether draft lengths are numbers of nodes, which compete: no acceptance per position describes them."""
+    return report.drafter == "medusa"
+
+
+def break_even_line(report: GammaReport) -> tuple[str, list[float], list[float]]:
+    """What is compared (a name for the axis), what there is and what is needed, for every draft length from 1 on."""
+    points = [point for point in report.points if point.draft_length]
+    if draws_trees(report):
+        return "tokens a round", [each.tokens_per_round for each in points], [_needed_tokens(each) for each in points]
+    return "acceptance", [report.acceptance] * len(points), [each.needed_acceptance for each in points]
+
+
+def _needed_tokens(point: GammaPoint) -> float:
+    """Tokens a round at which it would be as fast as plain decoding: it gives `speedup` times as many."""
+    return point.tokens_per_round / point.speedup if point.speedup else 0.0
+
+
 def best_words(report: GammaReport) -> str:
     """The best setting of the gamma curve, in a sentence."""
     if not report.best:
         return "On this text plain decoding is fastest: no draft length pays."
     point = next((point for point in report.points if point.draft_length == report.best), None)
-    sure = "" if report.exact else " (an estimate: this drafter feeds on its own guesses)"
+    sure = "" if report.exact else " (an estimate)"
     return f"Best here: draft length {report.best}, {point.speedup:.2f}x plain{sure}." if point else ""
 
 

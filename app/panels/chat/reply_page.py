@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from app.panels.chat import figures
+from app.panels.chat.gamma_view import GammaView
 from app.panels.chat.reply import Reply
 from app.panels.chat.token_page import small
-from app.protocol.payloads import Curve
-from app.widgets.curve_view import CurveView
 from app.widgets.fact_rows import FactRows
 from app.widgets.probability_bars import ProbabilityBars
 from app.widgets.steady_label import SteadyLabel
 
 READ_MS = 100
 TEACH = "Ask something: speed, acceptance and where the time goes stand here, while the reply is written."
-PLAIN_COLOUR, SPEED_COLOUR = 7, 0
 
 
 class ReplyPage(QScrollArea):
@@ -29,18 +26,13 @@ class ReplyPage(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.summary, self._teach = FactRows(), small(TEACH)
-        self.depths, self.times, self.even = (
-            ProbabilityBars("Acceptance by position"),
-            ProbabilityBars("Time"),
-            ProbabilityBars("Break-even"),
-        )
-        self.curve = CurveView(x_label="draft length", y_label="tokens/s")
+        self.depths, self.times = ProbabilityBars("Acceptance by position"), ProbabilityBars("Time")
+        self.lengths = GammaView()
         self.plain = QPushButton("Measure plain", toolTip="Write the same text one token a pass, and take the time")
         self.stamp = QPushButton("Check lossless", toolTip="One pass over the finished text: would the model choose every token itself?")
         self.gamma = QPushButton(
             "Try all draft lengths", toolTip="What each draft length would have given on this text, at the costs measured here"
         )
-        self._verdict, self._best = small(""), small("")
         self._depth_title, self._time_title = small("Kept, by depth (share of rounds)"), small("Time")
         self._reply: Reply | None = None
         self._stale = False
@@ -54,14 +46,13 @@ class ReplyPage(QScrollArea):
         inside.setLayout(column)
         column.setContentsMargins(8, 12, 8, 12)
         column.setSpacing(4)
-        self.curve.setFixedHeight(170)
         self._stamp = SteadyLabel("small", wrap=True)
         for widget in (self._teach, self.summary, self._depth_title, self.depths, self._time_title, self.times):
             column.addWidget(widget)
         for title in (self._depth_title, self._time_title):
             title.setContentsMargins(0, 8, 0, 0)
         column.addSpacing(4)
-        for widget in (self.plain, self.stamp, self.gamma, self._stamp, self.curve, self._best, self.even, self._verdict):
+        for widget in (self.plain, self.stamp, self.gamma, self._stamp, self.lengths):
             column.addWidget(widget)
         column.addStretch(1)
         self.setWidget(inside)
@@ -114,26 +105,8 @@ class ReplyPage(QScrollArea):
         self._stamp.set_role(role or "small")
         self._stamp.setText(words)
         self._stamp.setVisible(bool(words))
-        self._show_gamma(reply)
-
-    def _show_gamma(self, reply: Reply | None) -> None:
-        report = reply.gamma if reply else None
-        for widget in (self.curve, self._best, self._verdict):
-            widget.setVisible(report is not None)
-        if report is None:
-            self.even.set_bars([])
-            return
-        lengths = np.array([0, *(point.draft_length for point in report.points)], float)
-        plain = 1 / report.plain_s if report.plain_s else 0.0
-        speeds = np.array([plain, *(point.tokens_per_s for point in report.points)], float)
-        self.curve.set_curve("speed", Curve(lengths, speeds, label="drafted"), colour=SPEED_COLOUR)
-        ends = np.array([0.0, lengths[-1]])
-        self.curve.set_curve("plain", Curve(ends, np.array([plain, plain]), label="plain"), colour=PLAIN_COLOUR, dashed=True)
-        self.curve.set_cursor(float(report.best))
-        self._best.setText(figures.best_words(report))
-        bars, sentence = figures.break_even(report, int(reply.facts.get("job", {}).get("draft_length") or 0))
-        self.even.set_bars(bars)
-        self._verdict.setText(sentence)
+        used = int(known.get("job", {}).get("draft_length") or 0)
+        self.lengths.show_report(reply.gamma if reply else None, used)
 
 
 def _drawn(reply: Reply | None) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Slot
+from PySide6.QtCore import QObject, QTimer, Slot
 
 from app.panels.routing.player import RUNNING
 
 if TYPE_CHECKING:
     from app.panels.routing.panel import RoutingPanel
+
+
+SIDE_MS = 250
+"""While a text is being written, the decision about its newest token is told this often: nobody reads quicker."""
 
 
 class Looking(QObject):
@@ -20,18 +24,41 @@ class Looking(QObject):
         self._panel = panel
         self.row = self.wanted = 0
         """The layer looked at, by its place among those with experts; what was wanted before there was a model."""
+        self._rest = QTimer(self, singleShot=True, interval=SIDE_MS)
+        self._rest.timeout.connect(self._on_rested)
+        self._behind = False
 
     @Slot()
     def moved(self) -> None:
         """Another token is looked at."""
-        panel, reading = self._panel, self._panel.runs.reading
-        token = reading.position - 1
+        panel, token = self._panel, self._panel.runs.reading.position - 1
         panel.stage.text.select(token)
         panel.stage.text.set_shown(token + 1 if panel.runs.state == RUNNING and not panel.runs.active else None)
         panel.stage.bias.select(self.row, token)
         panel.stage.reveal(token)
-        panel.side.show_token(reading, token, self.row)
-        panel.show_position()
+        self._behind = panel.runs.writing and self._rest.isActive()
+        if not self._behind:
+            self._tell()
+
+    @Slot()
+    def _on_rested(self) -> None:
+        if self._behind:
+            self._tell()
+
+    @Slot()
+    def settle(self) -> None:
+        """The text has come to rest: what was put off is told now."""
+        if self._behind and not self._panel.runs.writing:
+            self._tell()
+
+    def _tell(self) -> None:
+        """What was decided about the token, in numbers and words."""
+        panel, self._behind = self._panel, False
+        reading = panel.runs.reading
+        if reading is not None and reading.position:
+            panel.side.show_token(reading, reading.position - 1, self.row)
+            panel.show_position()
+            self._rest.start()
 
     @Slot(int)
     def set_row(self, row: int) -> None:

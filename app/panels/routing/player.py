@@ -37,6 +37,11 @@ class Player(QObject):
         return RUNNING if self._clock.isActive() else self._state
 
     @property
+    def writing(self) -> bool:
+        """Whether new tokens come and are followed."""
+        return self._state == RUNNING and self._following
+
+    @property
     def active(self) -> bool:
         """Whether the run has not ended."""
         return self._state != IDLE

@@ -13,7 +13,8 @@ from app.protocol.routing import RoutedModel, RoutedPass, RoutingSummary
 from app.widgets.routed_text import RoutedToken
 
 KEY = "routing/read"
-SHOW_MS = 100
+SHOW_MS = 33
+"""What is told within this time is shown together; the runner gathers the tokens of a quick model by itself."""
 
 
 class Runs(Player):

@@ -93,8 +93,8 @@ class TokenSide(QWidget):
             rows.append(("shared adds", f"{told.shared_norm[row, t]:.3f}", "length of what the shared expert adds"))
         surprise = "nothing before it" if math.isnan(nats) else f"{nats:.3f} nats"
         rows.append(("-log p", surprise, "how surprising the token was, given those before it"))
-        if told.touched:
-            rows.append(("pass", f"{told.read} token{'s' if told.read != 1 else ''}, {told.touched[row]} experts read"))
+        read, touched = int(told.read[t]), int(told.touched[row, t])
+        rows.append(("pass", f"{read} token{'s' if read != 1 else ''}, {touched} experts read", "what the model read at once"))
         return rows
 
     @staticmethod

@@ -101,9 +101,11 @@ def _lock(file: BinaryIO) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 
-def clear(folder: Path) -> None:
-    """Remove all that lies in a working folder."""
+def clear(folder: Path, keep: str = "") -> None:
+    """Remove all that lies in a working folder, but for a file of that name."""
     for entry in folder.iterdir():
+        if entry.name == keep:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:

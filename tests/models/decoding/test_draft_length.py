@@ -133,6 +133,16 @@ def test_needed_acceptance_breaks_even() -> None:
     assert needed_acceptance(1, Costs(verify_s=(1.0, 1.5), draft_s=(1.0,))) == pytest.approx(1.25)
 
 
+def test_the_curve_needs_what_its_own_costs_say_the_rest_of_a_round_included() -> None:
+    """With an acceptance of exactly what a point needs, its round lasts as long as the plain rounds it saves."""
+    teacher, other_s = Teacher(runs=(2, 1, 0) * 30, offered=(3,) * 90), 0.5
+    for point in gamma_curve(teacher, FP16, 5, other_s)[1:]:
+        round_s = FP16.draft(point.length) + FP16.verify(point.length + 1) + other_s
+        assert expected_tokens(point.needed, point.length) * (FP16.verify(1) + other_s) == pytest.approx(round_s, rel=1e-6)
+        assert point.needed == needed_acceptance(point.length, FP16, other_s) != needed_acceptance(point.length, FP16)
+    assert expected_speedup(0.0, 0, FP16, other_s) == 1.0, "plain rounds have their rest too"
+
+
 def test_costs_go_on_beyond_their_table() -> None:
     costs = Costs(verify_s=(1.0, 1.5), draft_s=(0.2,))
     assert costs.verify(4) == 2.5 and costs.draft(3) == pytest.approx(0.6) and costs.draft(0) == 0

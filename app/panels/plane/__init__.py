@@ -1,0 +1,1 @@
+"""The plane lab: ten ways from noise to data in two dimensions, one stage each, one timeline for all."""

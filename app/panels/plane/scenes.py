@@ -1,0 +1,34 @@
+"""The plane lab as it is shown in README and looked at by its makers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from app.panels.plane.lane import Choice
+
+if TYPE_CHECKING:
+    from app.panels.plane.panel import PlanePanel
+
+
+def one(panel: PlanePanel) -> Iterator[Any]:
+    """Flow matching in the middle of its walk."""
+    yield 0.5
+    panel.train()
+    yield panel.lanes.lane.handle
+    panel.player.go(panel.player.replay.count * 6 // 10)
+    yield 0.5
+
+
+def four(panel: PlanePanel) -> Iterator[Any]:
+    """Four methods from the same noise."""
+    panel.lanes.set_choices([Choice(method=name) for name in ("flow-matching", "edm", "vp", "realnvp")])
+    panel.set_count(4)
+    panel.train()
+    for lane in panel.lanes.all:
+        yield lane.handle
+    panel.player.go(panel.player.replay.count * 7 // 10)
+    yield 0.5
+
+
+SCENES = [("", one), ("four", four)]

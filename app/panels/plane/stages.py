@@ -1,0 +1,157 @@
+"""The hero: one square stage for each lane, the same axes everywhere; switches above them for what lies behind the particles."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+
+from app.panels.plane.lane import Told
+from app.panels.plane.words import BUSY, EMPTY, scale_of, title_of
+from app.protocol.plane import Particles
+from app.widgets.plane_stage import PlaneStage
+
+MOST_SHOWN = 10_000
+"""Particles painted on all stages together."""
+PATHS = 40
+SECTORS = 4
+SWITCHES = (
+    ("data", "Data", "Held-out points of the data", True),
+    ("field", "Field", "The field of this moment as arrows; the longest stand for the largest", True),
+    ("density", "Density", "The method's density, where it has one, once the run has ended", True),
+    ("paths", "Paths", f"The ways of {PATHS} particles so far", False),
+    ("grid", "Grid", "A lattice of the noise, carried along: how the plane is bent", False),
+    ("start", "By start", "Colour particles by the quarter of the noise they began in", False),
+)
+HELD_OUT, PARTICLES = 0, 1
+"""Layers of a stage."""
+COLUMNS = {1: 1, 2: 2, 4: 2}
+
+
+class Stages(QWidget):
+    """Shows lanes side by side."""
+
+    chosen = Signal(int)
+    """A stage was clicked."""
+    pen_moved = Signal(float, float)
+    switched = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.stages: list[PlaneStage] = []
+        self.switches = {name: QCheckBox(title, toolTip=tip, checked=on) for name, title, tip, on in SWITCHES}
+        self._behind: list[object] = []
+        row = QHBoxLayout()
+        row.setContentsMargins(12, 6, 12, 0)
+        row.setSpacing(14)
+        for switch in self.switches.values():
+            row.addWidget(switch)
+            switch.toggled.connect(self._on_switch)
+        row.addStretch(1)
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(4, 0, 4, 0)
+        self._grid.setSpacing(4)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(4)
+        box.addLayout(row)
+        box.addLayout(self._grid, 1)
+        self.set_count(1)
+
+    def set_count(self, count: int) -> None:
+        """So many stages: 1, 2 or 4."""
+        while len(self.stages) < count:
+            stage = PlaneStage(f"Stage {len(self.stages) + 1}", empty=EMPTY)
+            stage.clicked.connect(self._on_clicked)
+            stage.pen_moved.connect(self.pen_moved)
+            self.stages.append(stage)
+        for number, stage in enumerate(self.stages):
+            self._grid.removeWidget(stage)
+            stage.setVisible(number < count)
+            if number < count:
+                self._grid.addWidget(stage, number // COLUMNS[count], number % COLUMNS[count])
+        self.stages, gone = self.stages[:count], self.stages[count:]
+        for stage in gone:
+            stage.deleteLater()
+        self._behind = [None] * count
+
+    def on(self, name: str) -> bool:
+        """Is that shown?"""
+        return self.switches[name].isChecked()
+
+    # a lane on its stage -------------------------------------------------------------------------------------------
+
+    def show_lane(self, number: int, told: Told, index: int) -> None:
+        """A run at one of its moments; -1: as it learns."""
+        stage = self.stages[number]
+        moment = told.moments[index] if 0 <= index < len(told.moments) else told.learning
+        shown = MOST_SHOWN // len(self.stages)
+        stage.set_title(title_of(told, moment, shown))
+        self._show_behind(number, told, moment)
+        held_out = told.cloud.xy[: shown // 4] if self.on("data") and told.cloud is not None else np.zeros((0, 2))
+        scale = 1.0 if moment is None else scale_of(moment)
+        stage.set_points(held_out / scale if moment is None or moment.way != "back" else held_out, ink=1, layer=HELD_OUT)
+        xy = np.zeros((0, 2)) if moment is None else moment.xy[:shown] / scale
+        stage.set_points(xy, groups=self._sectors(told, len(xy)), ink=0, layer=PARTICLES)
+        stage.set_paths(self._paths(told, moment, index))
+
+    def show_drawn(self, points: np.ndarray) -> None:
+        """The cloud that is being drawn, on the first stage."""
+        stage = self.stages[0]
+        stage.clear()
+        stage.set_title(f"Draw where the data are: {len(points)} points, at least 20 are needed")
+        stage.set_points(points, ink=1)
+
+    def show_busy(self, number: int) -> None:
+        """A run has been asked for and has told nothing yet."""
+        self.stages[number].set_title(BUSY)
+
+    def _show_behind(self, number: int, told: Told, moment: Particles | None) -> None:
+        """Field and density stand still while particles move between two kept moments: paint them only when they change."""
+        field = next((arrows for arrows in told.fields if moment is not None and arrows.index == moment.index), None)
+        field = field if self.on("field") and moment is not None and moment.way in ("walk", "back") else None
+        density = told.density if self.on("density") and moment is not None and moment.way == "walk" and moment.last else None
+        key = (id(field), id(density))
+        if self._behind[number] == key:
+            return
+        self._behind[number] = key
+        stage = self.stages[number]
+        scale = 1.0 if moment is None else scale_of(moment)
+        nothing = np.zeros((0, 2))
+        stage.set_field(*((nothing, nothing) if field is None else (field.at / scale, field.arrows)))
+        stage.set_density(None if density is None else np.exp(density.values - density.values.max()), density.kind if density else "")
+
+    def _sectors(self, told: Told, count: int) -> np.ndarray | None:
+        if not self.on("start") or not told.moments:
+            return None
+        start = told.moments[0].xy[:count]
+        turn = np.arctan2(start[:, 1], start[:, 0]) / (2 * np.pi) % 1
+        return np.minimum((turn * SECTORS).astype(int), SECTORS - 1)
+
+    def _paths(self, told: Told, moment: Particles | None, index: int) -> list[np.ndarray]:
+        if moment is None or index < 0:
+            return []
+        lines = []
+        if self.on("paths"):
+            way = [one for one in told.moments[: index + 1] if one.way == moment.way]
+            lines += list(np.stack([one.xy[:PATHS] / scale_of(one) for one in way], 1))
+        if self.on("grid"):
+            lattice = next((one for one in told.lattices if one.index == moment.index), None)
+            lines += lattice_lines(lattice) if lattice is not None and moment.way == "walk" else []
+        return lines
+
+    @Slot(float, float)
+    def _on_clicked(self, *_at: float) -> None:
+        self.chosen.emit(self.stages.index(self.sender()))
+
+    @Slot(bool)
+    def _on_switch(self, _on: bool) -> None:
+        self._behind = [None] * len(self.stages)
+        self.switched.emit()
+
+
+def lattice_lines(lattice: Particles) -> list[np.ndarray]:
+    """Rows and columns of a square lattice that has been carried along."""
+    side = round(len(lattice.xy) ** 0.5)
+    points = (lattice.xy / scale_of(lattice)).reshape(side, side, 2)
+    return [*points, *points.transpose(1, 0, 2)]

@@ -1,0 +1,87 @@
+"""What the plane lab says about a moment, a method and a run."""
+
+from __future__ import annotations
+
+import math
+
+from app.panels.plane.lane import Lane, Told
+from app.protocol.plane import Particles
+from app.widgets.fact_rows import Row
+
+WAYS = {"walk": "noise to data", "back": "data to noise", "training": "a quick look while it learns", "layers": "layer by layer"}
+SOURCES = "arXiv {}"
+EMPTY = "Press Train (Ctrl+Enter): in a few seconds particles travel from noise to the data you chose."
+BUSY = "Learning …"
+
+
+def figure(value: float) -> str:
+    """Three figures; ∞ and a true minus."""
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.3g}".replace("-", "−")
+
+
+def place_of(moment: Particles) -> str:
+    """The clock of a moment in words."""
+    words = [f"t {figure(moment.time)}"]
+    if not math.isnan(moment.level):
+        words.append(f"noise/signal {figure(moment.level)}")
+    words.append(f"{moment.evaluations} evaluations")
+    return " · ".join(words)
+
+
+def scale_of(moment: Particles) -> float:
+    """What positions are divided by, so that noise of any size fits the stage."""
+    return max(1.0, moment.spread)
+
+
+def title_of(told: Told, moment: Particles | None, shown: int) -> str:
+    """The line above a stage."""
+    name = told.card.title if told.card else ""
+    if moment is None:
+        return name
+    scale, count = scale_of(moment), len(moment.xy)
+    parts = [name, place_of(moment)]
+    if scale > 1.005:
+        parts.append(f"drawn ÷ {figure(scale)}")
+    if shown < count:
+        parts.append(f"{shown:,} of {count:,} shown")
+    return " · ".join(filter(None, parts))
+
+
+def rows_of(lane: Lane, moment: Particles | None) -> list[Row]:
+    """Numbers of the inspector."""
+    told, facts = lane.told, lane.told.facts
+    rows: list[Row] = []
+    if told.losses:
+        last = told.losses[-1]
+        rows.append(("Update", f"{last.step:,} of {last.total:,}", "Of the network, on fresh points of the cloud"))
+        rows.append(("Loss", figure(last.loss)))
+        rows.append(("Training", f"{last.seconds:.1f} s"))
+    if moment is not None:
+        rows.append(("Way", WAYS.get(moment.way, moment.way)))
+        rows.append(("Time", figure(moment.time), "On the method's own clock"))
+        if not math.isnan(moment.level):
+            rows.append(("Noise / signal", figure(moment.level), "sigma of the EDM paper; methods side by side stand at equal values"))
+        rows.append(("Evaluations", f"{moment.evaluations}", "Of the network, for each particle, so far"))
+    rows += _measured(facts)
+    if told.notice:
+        rows.append(("Notice", told.notice))
+    return rows
+
+
+def _measured(facts: dict) -> list[Row]:
+    if "sliced_wasserstein" not in facts:
+        return []
+    rows: list[Row] = [
+        ("Distance to data", f"{facts['sliced_wasserstein']:.4f}",
+         f"Sliced Wasserstein-1 between the particles at the end and held-out points, {facts['projections']} projections"),
+        ("of fresh data", f"{facts['data_distance']:.4f}", "The same between two fresh samples of the data: what a perfect method gets"),
+    ]  # fmt: skip
+    if "nll_nats" in facts:
+        rows.append(("Held-out points", f"{facts['nll_nats']:.3f} nats", f"Mean of −log p, {facts['density']}"))
+    for name, words in (("straightness", "Straightness"), ("straightness_by_round", "Straightness"), ("inverse_error", "Inverse error")):
+        if isinstance(facts.get(name), float):
+            rows.append((words, figure(facts[name])))
+    rows.append(("Walk", f"{facts['walk_seconds']:.2f} s"))
+    return rows

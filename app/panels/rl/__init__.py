@@ -1,0 +1,1 @@
+"""Reinforcement learning that one watches: training curves beside the living agent."""

@@ -1,0 +1,82 @@
+"""Six small plots of what the algorithm tells about itself; one grows on a click, and again shrinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QGridLayout, QWidget
+
+from app.panels.rl import lines
+from app.panels.rl.metrics import metric, small_plots
+from app.panels.rl.training import Training
+from app.widgets.metric_plot import MetricPlot
+
+COLUMNS = 3
+
+
+class SmallPlots(QWidget):
+    """A grid of compact plots, or one of them large."""
+
+    explained = Signal(str)
+    """A metric was clicked: what is it?"""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._names: tuple[str, ...] = ()
+        self.plots: dict[str, MetricPlot] = {}
+        self.grown = ""
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(6, 4, 6, 4)
+        self._grid.setSpacing(6)
+        self.set_names(small_plots("ppo"))
+
+    def set_names(self, names: Sequence[str]) -> None:
+        """Other metrics."""
+        if tuple(names) == self._names:
+            return
+        for plot in self.plots.values():
+            self._grid.removeWidget(plot)
+            plot.hide()
+            plot.deleteLater()
+        self._names, self.plots = tuple(names), {}
+        for place, name in enumerate(self._names):
+            told = metric(name)
+            plot = MetricPlot(told.title, told.unit, compact=True)
+            plot.setToolTip(f"{told.title} ({name}). {told.tip} Click: large.")
+            plot.setProperty("metric", name)
+            plot.clicked.connect(self._on_clicked)
+            self._grid.addWidget(plot, place // COLUMNS, place % COLUMNS)
+            self.plots[name] = plot
+        self.grown = self.grown if self.grown in self.plots else ""
+        self._arrange()
+
+    def grow(self, name: str) -> None:
+        """Show one alone; "" shows all six."""
+        self.grown = name if name in self.plots else ""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        for name, plot in self.plots.items():
+            plot.setVisible(not self.grown or name == self.grown)
+
+    def draw(self, shown: Training | None, drawn: Sequence[Training], labels: Mapping[str, str], axis: str, smoothing: int) -> None:
+        """The curves as they stand, of the plots in sight."""
+        if shown is not None:
+            self.set_names(small_plots(shown.run_setup.algo, shown.metrics.names()))
+        for name, plot in self.plots.items():
+            if plot.isVisible():
+                plot.set_axis(*lines.AXES[axis])
+                plot.set_smoothing(smoothing)
+                plot.set_lines(lines.lines(drawn, name, axis, labels))
+
+    def set_cursor(self, x: float | None) -> None:
+        """Where the time machine stands."""
+        for plot in self.plots.values():
+            plot.set_cursor(x)
+
+    @Slot()
+    def _on_clicked(self) -> None:
+        name = self.sender().property("metric")
+        self.grow("" if self.grown else name)
+        self.explained.emit(name)

@@ -1,0 +1,48 @@
+"""The middle of the panel: lamps above, the agent beside the return curve, and below pages of small plots, runs, and two policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
+
+from app.panels.rl.agent_side import AgentSide
+from app.panels.rl.compare_page import ComparePage
+from app.panels.rl.curves import Curves
+from app.panels.rl.film import FilmPlayer
+from app.panels.rl.runs_page import RunsPage
+from app.panels.rl.small_plots import SmallPlots
+from app.widgets.lamp_row import LampRow
+
+
+class Stage(QWidget):
+    """Views only."""
+
+    page_changed = Signal()
+
+    def __init__(self, player: FilmPlayer, owner: QObject, in_sight: Callable[[], bool]) -> None:
+        super().__init__()
+        self.lamps, self.agent, self.curves, self.small = LampRow(), AgentSide(player), Curves(), SmallPlots()
+        self.runs, self.compare, self.pages = RunsPage(), ComparePage(FilmPlayer(owner, in_sight)), QTabWidget()
+        self.rows, self.across = QSplitter(Qt.Orientation.Vertical), QSplitter(Qt.Orientation.Horizontal)
+        for page, title, tip in (
+            (self.small, "Metrics", "What the algorithm tells about itself; a click makes a plot large and explains it"),
+            (self.runs, "Runs", "All runs, those from earlier too: show, resume, export, delete"),
+            (self.compare, "Two policies", "Two policies on the same seeded episode, and where they differ"),
+        ):
+            self.pages.setTabToolTip(self.pages.addTab(page, title), tip)
+        self.pages.setDocumentMode(True)
+        self.pages.currentChanged.connect(self.page_changed)
+        self.across.addWidget(self.agent)
+        self.across.addWidget(self.curves)
+        self.across.setSizes([270, 380])
+        self.rows.addWidget(self.across)
+        self.rows.addWidget(self.pages)
+        self.rows.setSizes([360, 300])
+        self.rows.setStretchFactor(0, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.lamps)
+        column.addWidget(self.rows, 1)

@@ -1,0 +1,40 @@
+"""What the panel remembers between sessions, as JSON-able values, and back. Runs keep themselves, in their folders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.protocol.errors import UserError
+from app.protocol.rl import parse_setup, setup_text
+
+if TYPE_CHECKING:
+    from app.panels.rl.panel import RlPanel
+
+VERSION = 1
+
+
+def saved(panel: RlPanel) -> dict[str, Any]:
+    """The form, and how the views stand."""
+    form, stage = panel.side_form, panel.stage
+    try:
+        setup = setup_text(form.run())
+    except UserError:
+        setup = " ".join(form.pair)
+    return {
+        "version": VERSION, "setup": setup, "seeds": form.seeds.text(), "more": form.rows.fold.isChecked(), "curves": stage.curves.save(),
+        "page": stage.pages.currentIndex(), "grown": stage.small.grown, "episode": panel.looking.seed,
+    }  # fmt: skip
+
+
+def restore(panel: RlPanel, state: dict[str, Any]) -> None:
+    """Put a saved state back; the preset is asked for when the worker is there."""
+    run = parse_setup(str(state["setup"]))
+    panel.side_form.set_pair(run.algo, run.env)
+    panel.wanted = run
+    panel.wanted_seeds = str(state.get("seeds", "0"))
+    panel.side_form.rows.set_expanded(bool(state.get("more", False)))
+    panel.stage.curves.restore(dict(state.get("curves", {})))
+    panel.stage.pages.setCurrentIndex(int(state.get("page", 0)))
+    panel.stage.small.grow(str(state.get("grown", "")))
+    panel.looking.seed = int(state.get("episode", 0))
+    panel.stage.agent.bar.seed.set_value(panel.looking.seed)

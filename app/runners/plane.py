@@ -1,0 +1,193 @@
+"""Runner of the plane lab: train a method on a cloud, walk noise to data, measure where it ended.
+
+The parts: `plane_training.py` (cloud, network, book), `plane_picture.py` (the picture of a run), `plane_compare.py` (the desk).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.jobs.plane import Plane, PlaneMethods, read_knobs
+from app.protocol.events import Event, Progress, Record, Step
+from app.protocol.payloads import Result
+from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap
+from app.runners.plane_picture import picture
+from app.runners.plane_training import card, cards, open_cloud, particles, prepared, walked
+from app.worker import display
+from app.worker.context import Ctx
+from models.plane.data import CLOUDS, Cloud, cloud
+from models.plane.errors import DivergedError
+from models.plane.method import METHODS, Method, PlaneStep, method
+from models.plane.metrics import PROJECTIONS, sliced_wasserstein
+
+HELD_OUT, SCORED = 10_000, 2000
+"""Points that samples are measured against; points whose likelihood is averaged."""
+REPORTED = 2000
+"""Particles that a method's own report walks."""
+REACH = 3.0
+"""Half the side of the square that arrows and maps cover, in units of the particles' typical size."""
+PIECE = 512
+"""Points whose density is computed at once."""
+PATHS = 60
+"""Particles whose paths are drawn."""
+WALK_SEED = 1_000_003
+
+Run = Generator[Event, None, Result]
+
+
+def plane_methods(job: PlaneMethods, ctx: Ctx) -> Run:
+    """The two tables."""
+    yield Progress(done=0, note="looking")
+    known = [cloud(name) for name in CLOUDS]
+    clouds = tuple(CloudCard(name=one.name, title=one.title, classes=one.classes, exact=one.mixture is not None) for one in known)
+    return Result(files={"methods": cards(), "clouds": clouds}, facts={"names": ", ".join(METHODS)})
+
+
+@dataclass
+class Walk:
+    """A walk as the job asks for it, and what came of it. `end` holds the particles alone, without the lattice."""
+
+    row: Method
+    net: torch.nn.Module
+    solver: str
+    evaluations: int
+    knobs: dict[str, float]
+    end: PlaneStep | None = None
+    seconds: float = 0.0
+    notice: str = ""
+    trails: list[Tensor] = field(default_factory=list)
+    """The first PATHS particles at every step, at unit size."""
+
+    def steps(self, start: Tensor, way: str, generator: torch.Generator) -> Iterator[PlaneStep]:
+        """From `start`, the way that "walk" or "back" names."""
+        if way == "walk":
+            return walked(self.row, self.net, start, self.solver, self.evaluations, generator, self.knobs)
+        options = {"solver": self.solver, "evaluations": self.evaluations, "generator": generator, "knobs": self.knobs}
+        return self.row.forward(self.net, start, **options)
+
+    @property
+    def carries(self) -> bool:
+        """Whether points beside the particles would walk the same way: a walk without noise of its own."""
+        return self.row.ode or self.row.layers is not None
+
+
+def plane(job: Plane, ctx: Ctx) -> Run:
+    """Train or look up, walk, measure."""
+    row, (points, key) = method(job.method), open_cloud(job)
+    knobs, solver = row.settings(read_knobs(job.knobs)), row.check_solver(job.solver)
+    yield Record(channel="method", payload=card(job.method))
+    held_out = points.held_out(HELD_OUT)
+    yield Record(channel="cloud", payload=CloudPoints(display.array(held_out), points.title, points.centre, points.scale))
+    trained = yield from prepared(job, ctx, job.method, points, key, job.exact)
+    walk = Walk(row, trained.net, solver, job.evaluations or row.evaluations, knobs)
+    noise = torch.randn(job.samples, 2, generator=torch.Generator().manual_seed(job.seed))
+    yield from follow(walk, noise, "walk", job, ctx)
+    if job.back and row.forward is not None:
+        yield from follow(Walk(row, trained.net, solver, walk.evaluations, knobs), held_out[: job.samples], "back", job, ctx)
+    facts = yield from measured(walk, points, held_out, noise, job, ctx)
+    told = {
+        "method": job.method, "cloud": points.title, "centre": points.centre, "scale": points.scale, "solver": solver,
+        "evaluations": walk.end.evaluations, **facts, "train_seconds": round(trained.seconds, 3), "walk_seconds": round(walk.seconds, 3),
+        "loss": trained.losses[-1].loss if trained.losses else None, "updates": len(trained.losses),
+        "notice": " ".join(filter(None, (trained.notice, walk.notice))), "settings": knobs,
+    }  # fmt: skip
+    samples = display.array(walk.end.x)
+    shown = picture(samples, display.array(held_out), np.stack([display.array(at) for at in walk.trails]), caption(row, told))
+    return Result(files={"samples.npy": samples, "held_out.npy": display.array(held_out), "picture.png": shown}, facts=told)
+
+
+def follow(walk: Walk, start: Tensor, way: str, job: Plane, ctx: Ctx) -> Generator[Event, None, None]:
+    """Records of the kept moments, with field and lattice there, and one Step for each step; what diverges keeps its last good moment."""
+    kept, n, index = 0, len(start), 0
+    if way == "walk" and job.lattice and walk.carries:
+        start = torch.cat([start, square(job.lattice, REACH, corners=True)])
+    steps = walk.steps(start, way, torch.Generator().manual_seed(job.seed + WALK_SEED))
+    while True:
+        ctx.check()
+        begin = time.perf_counter()
+        try:
+            whole = next(steps, None)
+        except DivergedError as error:
+            walk.notice = f"{error.message} {error.hint}"
+            yield Record(channel="notice", payload=walk.notice)
+            return
+        walk.seconds += time.perf_counter() - begin
+        if whole is None:
+            return
+        walk.end = step = replace(whole, x=whole.x[:n])
+        walk.trails.append(step.x[:PATHS] / size_of(step))
+        if step.last or (step.evaluations * (job.frames - 1) >= kept * walk.evaluations and kept < 4 * job.frames):
+            yield from moment(walk, step, whole.x[n:], way, kept, job)
+            kept += 1
+        if index:
+            yield Step(index=index, total=index if step.last else max(index, walk.evaluations))
+        index += 1
+
+
+def moment(walk: Walk, step: PlaneStep, lattice: Tensor, way: str, index: int, job: Plane) -> Generator[Event, None, None]:
+    """All records of one kept moment."""
+    yield Record(channel="particles", payload=particles(step, way, index))
+    if walk.row.field is not None and job.grid:
+        yield Record(channel="field", payload=arrows(walk, step, job.grid, index))
+    if len(lattice):
+        yield Record(channel="grid", payload=particles(replace(step, x=lattice), "grid", index))
+
+
+def size_of(step: PlaneStep) -> float:
+    """Typical size of x at a step where it is larger than that of the data, else 1."""
+    return max(1.0, (step.signal**2 + step.noise**2) ** 0.5)  # max(1, nan) is 1
+
+
+def square(side: int, reach: float, corners: bool = False) -> Tensor:
+    """side x side points over [-reach, reach] both ways, (side^2, 2), rows from the bottom up: centres of cells, or out to the corners."""
+    places = torch.linspace(-reach, reach, side) if corners else (torch.arange(side) + 0.5) / side * 2 * reach - reach
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], 1)
+
+
+def arrows(walk: Walk, step: PlaneStep, side: int, index: int) -> Arrows:
+    """The method's field on a grid at the moment of a step."""
+    at = square(side, REACH * size_of(step))
+    found = walk.row.field(walk.net, at, step.time, walk.knobs)
+    return Arrows(display.array(at), display.array(torch.nan_to_num(found)), walk.row.field_name, index, float(step.time))
+
+
+def measured(walk: Walk, points: Cloud, held_out: Tensor, noise: Tensor, job: Plane, ctx: Ctx) -> Generator[Event, None, dict]:
+    """Distance to held-out points beside that of fresh data, likelihood where there is one, and what the method tells of itself."""
+    apart = sliced_wasserstein(points.held_out(len(noise), seed=1), held_out)
+    facts = {"sliced_wasserstein": sliced_wasserstein(walk.end.x, held_out), "data_distance": apart, "projections": PROJECTIONS}
+    if walk.row.log_density is not None:
+        scored = yield from in_pieces(walk, held_out[:SCORED], ctx, "likelihood")
+        facts |= {"nll_nats": -float(scored.mean()), "density": walk.row.density_says}
+        if job.map_side:
+            found = yield from in_pieces(walk, square(job.map_side, REACH), ctx, "density")
+            values = display.array(found.reshape(job.map_side, job.map_side))
+            yield Record(channel="density", payload=DensityMap(values, REACH, walk.row.density_says))
+    if walk.row.report is not None:
+        facts |= walk.row.report(walk.net, noise[:REPORTED], walk.knobs)
+    return facts
+
+
+def in_pieces(walk: Walk, x: Tensor, ctx: Ctx, note: str) -> Generator[Event, None, Tensor]:
+    """log p (N,) at x, piece by piece."""
+    found = []
+    for piece in x.split(PIECE):
+        ctx.check()
+        yield Progress(done=len(found) * PIECE, total=len(x), unit="points", note=note)
+        found.append(walk.row.log_density(walk.net, piece, walk.knobs))
+    return torch.cat(found)
+
+
+def caption(row: Method, told: dict) -> str:
+    """The line under the picture."""
+    nll = f", {told['nll_nats']:.3f} nats a held-out point" if "nll_nats" in told else ""
+    return (
+        f"{row.title}, {told['solver']}, {told['evaluations']} evaluations; sliced Wasserstein-1 to held-out points "
+        f"{told['sliced_wasserstein']:.4f}, of fresh data {told['data_distance']:.4f}{nll}"
+    )

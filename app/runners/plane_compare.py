@@ -1,0 +1,128 @@
+"""Runner of `compare-plane`: several methods from the same noise, error against number of evaluations, with slopes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from app.jobs.plane import ComparePlane, read_knobs
+from app.protocol.errors import UserError
+from app.protocol.events import Event, Record, Step
+from app.protocol.payloads import Result
+from app.protocol.plane import PlaneRow
+from app.runners.plane_training import card, last, open_cloud, prepared, walked
+from app.worker.context import Ctx
+from models.plane.errors import DivergedError
+from models.plane.method import Method, method
+from models.plane.metrics import sliced_wasserstein, slope
+
+REFERENCE = 4
+"""The exact end is that of the method's most accurate solver with so many times the largest budget."""
+WALK_SEED = 2_000_003
+
+Run = Generator[Event, None, Result]
+
+
+@dataclass
+class Entrant:
+    """One line of the comparison: a method with its solver and knobs."""
+
+    words: str
+    name: str
+    row: Method
+    solver: str
+    knobs: dict[str, float]
+
+    @classmethod
+    def read(cls, words: str) -> Entrant:
+        """From "edm:heun,churn=40" or "edm"."""
+        name, _, rest = words.partition(":")
+        parts = [part.strip() for part in rest.replace(":", ",").split(",") if part.strip()]
+        row = method(name.strip())
+        solvers = [part for part in parts if "=" not in part]
+        if len(solvers) > 1:
+            raise UserError(f"{words[:60]!r} names two solvers.", hint="Write two methods, one with each.")
+        knobs = row.settings(read_knobs(tuple(part for part in parts if "=" in part)))
+        return cls(words, name.strip(), row, row.check_solver(solvers[0] if solvers else ""), knobs)
+
+    def end(self, net, noise: Tensor, solver: str, evaluations: int, seed: int):
+        """The last step of a walk."""
+        generator = torch.Generator().manual_seed(seed + WALK_SEED)
+        return last(walked(self.row, net, noise, solver, evaluations, generator, self.knobs))
+
+
+def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
+    """One Record "row" and one Step for each method and budget."""
+    entrants = [Entrant.read(words) for words in dict.fromkeys(job.methods)]
+    if not entrants or not job.budgets:
+        raise UserError("There is nothing to compare.", hint="Name a method and a number of evaluations.")
+    points, key = open_cloud(job)
+    held_out = points.held_out(10_000)
+    noise = torch.randn(job.samples, 2, generator=torch.Generator().manual_seed(job.seed))
+    rows, done, total = [], 0, len(entrants) * len(job.budgets)
+    for entrant in entrants:
+        yield Record(channel="method", payload=card(entrant.name))
+        exact = job.exact and entrant.row.exact is not None
+        net = (yield from prepared(job, ctx, entrant.name, points, key, exact)).net
+        ideal = reference(entrant, net, noise, job) if entrant.row.ode else None
+        for budget in sorted(set(job.budgets)):
+            ctx.check()
+            found = measured(entrant, net, noise, budget, job, held_out, ideal)
+            if found is not None:
+                rows.append(found)
+                yield Record(channel="row", payload=found)
+            done += 1
+            yield Step(index=done, total=total)
+    slopes = {words: slope_of([row for row in rows if row.method == words]) for words in dict.fromkeys(row.method for row in rows)}
+    base = sliced_wasserstein(points.held_out(job.samples, seed=1), held_out)
+    facts = {"cloud": points.title, "data_distance": base, "slopes": slopes, "table": table(rows, slopes, base)}
+    return Result(files={"rows.json": [asdict(row) for row in rows], "rows.csv": as_csv(rows)}, facts=facts)
+
+
+def reference(entrant: Entrant, net, noise: Tensor, job: ComparePlane) -> Tensor:
+    """Where the exact solution from this noise ends, as near as the most accurate of the method's solvers comes."""
+    best = next((one for one in ("rk4", "heun") if one in entrant.row.solvers), entrant.solver)
+    return entrant.end(net, noise, best, REFERENCE * max(max(job.budgets), 64), job.seed).x
+
+
+def measured(
+    entrant: Entrant, net, noise: Tensor, budget: int, job: ComparePlane, held_out: Tensor, ideal: Tensor | None
+) -> PlaneRow | None:
+    """One walk; None if it diverged."""
+    begin = time.perf_counter()
+    try:
+        end = entrant.end(net, noise, entrant.solver, budget, job.seed)
+    except DivergedError:
+        return None
+    seconds = time.perf_counter() - begin
+    away = None if ideal is None else float((end.x - ideal).norm(dim=1).mean())
+    return PlaneRow(
+        method=entrant.words, solver=entrant.solver, evaluations=end.evaluations, wasserstein=sliced_wasserstein(end.x, held_out),
+        distance=away, seconds=seconds,
+    )  # fmt: skip
+
+
+def slope_of(rows: list[PlaneRow]) -> float | None:
+    """The order at which the distance to the exact end falls; None without one."""
+    known = [row for row in rows if row.distance is not None]
+    return slope([row.evaluations for row in known], [row.distance for row in known]) if len(known) > 1 else None
+
+
+def table(rows: list[PlaneRow], slopes: dict[str, float | None], base: float) -> str:
+    """For the command line."""
+    lines = [f"{'method':<34}{'evaluations':>12}{'sliced W1':>11}{'to exact end':>14}{'s':>8}"]
+    for row in rows:
+        away = "" if row.distance is None else f"{row.distance:.2e}"
+        lines.append(f"{row.method[:33]:<34}{row.evaluations:>12}{row.wasserstein:>11.4f}{away:>14}{row.seconds:>8.2f}")
+    orders = ", ".join(f"{name} {value:.2f}" for name, value in slopes.items() if value is not None)
+    return "\n".join([*lines, f"Order of the distance to the exact end: {orders or 'none'}. Fresh data against held-out data: {base:.4f}."])
+
+
+def as_csv(rows: list[PlaneRow]) -> str:
+    """The rows for a spreadsheet."""
+    names = list(asdict(rows[0])) if rows else []
+    return "\n".join([",".join(names), *(",".join("" if v is None else str(v) for v in asdict(row).values()) for row in rows)]) + "\n"

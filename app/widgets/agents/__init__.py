@@ -1,0 +1,1 @@
+"""Portraits of agents: one painter per environment, each over a pure function that says where its parts stand."""

@@ -1,0 +1,72 @@
+"""Training of a plane method: fresh points for every update, and a way back when it diverges.
+
+`models/fitting.py` does the updates. Here the batch of step k is drawn from the cloud by (seed, k), the averaged weights are put into
+the network at the end, and a run whose loss leaves the numbers is ended with a sentence, the network back at its last good weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from models.fitting import Average, FitConfig, Loss, fit, generator_for
+from models.plane.data import Cloud
+from models.plane.errors import DivergedError
+from models.steps import TrainStep
+
+Batch = tuple[Tensor, Tensor]
+"""Points (B, 2) float32 and labels (B,)."""
+KEPT_EVERY = 50
+PATIENCE = 10
+"""Updates in a row with a bad loss before the run counts as diverged."""
+EXPLODED = 1e3
+"""Times the size of the first losses: a bad loss, too."""
+DATA_SEED = 500_009
+
+
+def learn(
+    net: nn.Module, loss: Callable[[Batch, torch.Generator], Loss], cloud: Cloud, config: FitConfig, batch_size: int
+) -> Iterator[TrainStep]:
+    """Updates of `net` on fresh points of the cloud; DivergedError, with the last good weights in `net`, if the loss is lost.
+
+    `loss((x, labels), generator)` returns a scalar and numbers to show; all its noise comes from the generator.
+    """
+
+    def batches(step: int) -> Batch:
+        return cloud.labelled(batch_size, generator_for(config.seed + DATA_SEED, step))
+
+    yield from guarded(net, loss, batches, config)
+
+
+def guarded(net: nn.Module, loss, batches: Callable[[int], object], config: FitConfig) -> Iterator[TrainStep]:
+    """`fit` with the way back, for batches of any kind; at the end `net` holds its averaged weights.
+
+    A caller that closes this generator early finds the averaged weights of the updates made so far in `net`.
+    """
+    average = Average(net, config.ema)
+    good = _copy(average.state)
+    bad, scale = 0, 0.0
+    try:
+        for step in fit(net, loss, batches, config, average):
+            if step.step <= PATIENCE and math.isfinite(step.loss):
+                scale = max(scale, abs(step.loss))
+            bad = bad + 1 if not math.isfinite(step.loss) or abs(step.loss) > EXPLODED * max(scale, 1.0) else 0
+            if bad >= PATIENCE:
+                average.state = good
+                raise DivergedError(
+                    f"The training diverged at update {step.step}: its loss is {step.loss:.3g}.",
+                    hint=f"The weights of update {max(step.step - PATIENCE, 0) // KEPT_EVERY * KEPT_EVERY} are kept. "
+                    "A smaller learning rate helps.", step=step.step,
+                )  # fmt: skip
+            if bad == 0 and step.step % KEPT_EVERY == 0:
+                good = _copy(average.state)
+            yield step
+    finally:
+        net.load_state_dict(average.state)
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}

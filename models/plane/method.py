@@ -1,0 +1,159 @@
+"""The table of the plane's methods. A method is a record of functions, not a base class: a new one is a file and a row in METHODS.
+
+Everything a runner, a desk or a form needs to know of a method stands in its record: how to build and train its network, how to walk
+noise to data step by step, its field or its layers, its density where there is one, its knobs, its equation. The network stays on the CPU
+(at this size nothing else is faster) in float32; what costs time is the number of small updates.
+Read next: `learn.py`, `models/diffusion/rectified_flow.py` (a whole method).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from models.plane.errors import PlaneError
+from models.plane.mixture import Mixture
+
+METHODS: dict[str, str] = {
+    "vp": "models.diffusion.sde:VP",
+    "subvp": "models.diffusion.sde:SUBVP",
+    "ve": "models.diffusion.sde:VE",
+    "ddpm": "models.diffusion.ddpm:DDPM",
+    "edm": "models.diffusion.edm:EDM",
+    "edm-noise": "models.diffusion.edm:NOISE_ROW",
+    "edm-v": "models.diffusion.edm:V_ROW",
+    "edm-ve": "models.diffusion.edm:VE_ROW",
+    "edm-flow": "models.diffusion.edm:FLOW_ROW",
+    "flow-matching": "models.diffusion.rectified_flow:FLOW_MATCHING",
+    "rectified-flow": "models.diffusion.rectified_flow:RECTIFIED_FLOW",
+    "reflow": "models.diffusion.rectified_flow:REFLOW",
+    "realnvp": "models.flows.plane:REALNVP",
+    "glow": "models.flows.plane:GLOW",
+    "nice": "models.flows.plane:NICE",
+    "cnf": "models.flows.plane:CNF",
+}
+"""Name -> "module:row", imported when asked for, since the methods stand above this package."""
+
+
+def method(name: str) -> Method:
+    """The method of that name; PlaneError with the names if there is none."""
+    if name not in METHODS:
+        raise PlaneError(f"There is no method named {name[:40]!r}.", hint=f"Methods: {', '.join(METHODS)}.")
+    module, row = METHODS[name].split(":")
+    return getattr(importlib.import_module(module), row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneStep:
+    """Where the particles stand at one moment of a walk; the first step of a walk is its start, before any evaluation."""
+
+    x: Tensor  # (N, 2), in the method's own scale
+    time: float  # on the method's own clock, as its `field` takes it
+    evaluations: int  # of the network for each particle, so far
+    last: bool
+    signal: float = math.nan
+    """x is distributed as `signal x0 + noise eps`; nan where there is no such thing (couplings, continuous flows)."""
+    noise: float = math.nan
+    x0: Tensor | None = None
+    """(N, 2), where the method sees the clean points from here, if it does."""
+    says: str = ""
+    """The equation of this step with its numbers."""
+
+    @property
+    def level(self) -> float:
+        """Noise over signal (sigma of the EDM paper): what the comparison desk aligns by. inf for pure noise, nan if there is none."""
+        return self.noise / self.signal if self.signal else math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneKnob:
+    """A number of the walk that a person may turn; a new value needs no new training."""
+
+    name: str
+    title: str
+    default: float
+    lo: float
+    hi: float
+    help: str
+    whole: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A setting that shows the method's point. `settings` holds fields of the `plane` job (data, solver, evaluations, …) and knobs."""
+
+    title: str
+    sentence: str
+    settings: Mapping[str, float | str] = field(default_factory=dict)
+
+
+Knobs = Mapping[str, float]
+"""All knobs of the method with their values, defaults included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One row. Signatures (net first, all else by name; x is (N, 2) float32, knobs complete, generator on the CPU):
+
+    build(seed) -> net
+    train(net, cloud, config: FitConfig, batch_size) -> Iterator[TrainStep]; at the end the net holds its averaged weights
+    walk(net, noise, *, solver, evaluations, generator, knobs) -> Iterator[PlaneStep], from noise ~ N(0, I) to data, start included
+    forward(net, x, *, solver, evaluations, generator, knobs) -> Iterator[PlaneStep], from data to noise, start included
+    field(net, x, time, knobs) -> (N, 2), what `field_name` says, at the step's own scale and clock
+    layers(net, x, knobs) -> Iterator[PlaneStep]: points carried from noise to data layer by layer (couplings), start included
+    log_density(net, x, knobs) -> (N,) nats
+    exact(mixture) -> a module without parameters that stands where the trained net stands and knows the answer
+    report(net, noise, knobs) -> facts of its own for the result, such as how straight it flows
+    """
+
+    title: str
+    arxiv: str
+    equation: str
+    watch_for: str
+    """Two sentences."""
+    build: Callable[..., nn.Module]
+    train: Callable[..., Iterator]
+    walk: Callable[..., Iterator[PlaneStep]]
+    solvers: tuple[str, ...]
+    """The first is the default."""
+    evaluations: int
+    forward: Callable[..., Iterator[PlaneStep]] | None = None
+    field: Callable[..., Tensor] | None = None
+    field_name: str = ""
+    layers: Callable[..., Iterator[PlaneStep]] | None = None
+    log_density: Callable[..., Tensor] | None = None
+    density_says: str = ""
+    """How exact `log_density` is, in words."""
+    exact: Callable[[Mixture], nn.Module] | None = None
+    report: Callable[..., dict[str, float | list[float]]] | None = None
+    knobs: tuple[PlaneKnob, ...] = ()
+    presets: tuple[Preset, ...] = ()
+    ode: bool = False
+    """Whether the walk is deterministic and, with more evaluations, tends to one end point for each noise."""
+    lr: float = 2e-3
+    batch_size: int = 1024
+    ema: float = 0.995
+    train_steps: int = 2000
+
+    def settings(self, given: Mapping[str, float]) -> dict[str, float]:
+        """All knobs with their values; PlaneError for an unknown one or a value out of range."""
+        known = {knob.name: knob for knob in self.knobs}
+        for name, value in given.items():
+            if name not in known:
+                has = f"It has {', '.join(known)}." if known else "It has none."
+                raise PlaneError(f"{self.title} has no knob named {name[:40]!r}.", hint=has)
+            knob = known[name]
+            if not (knob.lo <= value <= knob.hi) or (knob.whole and value != int(value)):
+                kind = "a whole number" if knob.whole else "a number"
+                raise PlaneError(f"{knob.title} cannot be {value:g}.", hint=f"Choose {kind} from {knob.lo:g} to {knob.hi:g}.")
+        return {knob.name: given.get(knob.name, knob.default) for knob in self.knobs}
+
+    def check_solver(self, solver: str) -> str:
+        """The solver's name, the default for an empty one; PlaneError with the names for one the method does not have."""
+        if solver and solver not in self.solvers:
+            raise PlaneError(f"{self.title} has no solver named {solver[:40]!r}.", hint=f"Its solvers: {', '.join(self.solvers)}.")
+        return solver or self.solvers[0]

@@ -1,0 +1,132 @@
+"""The contract that every row of the table of methods keeps, whoever wrote it: the lab's runner relies on nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from models.fitting import FitConfig
+from models.plane.data import cloud
+from models.plane.errors import PlaneError
+from models.plane.method import METHODS, Method, PlaneStep, method
+
+N = 48
+
+
+def source(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def nets() -> dict:
+    """Every method after six small updates, so that nothing is still exactly zero."""
+    made = {}
+    for name in METHODS:
+        row = method(name)
+        net = row.build(0)
+        config = FitConfig(steps=6, lr=1e-3, warmup=2, bf16=False, seed=1)
+        with torch.no_grad():  # as the worker has it
+            steps = list(row.train(net, cloud("moons"), config, 64))
+        assert steps[-1].step == steps[-1].total, name
+        made[name] = net
+    return made
+
+
+def walk(name: str, nets, solver: str = "", seed: int = 0) -> list[PlaneStep]:
+    row = method(name)
+    options = {"solver": row.check_solver(solver), "evaluations": 12, "generator": source(seed), "knobs": row.settings({})}
+    with torch.no_grad():
+        return list(row.walk(nets[name], torch.randn(N, 2, generator=source(9)), **options))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rows_are_complete(name) -> None:
+    row = method(name)
+    assert isinstance(row, Method) and row.title and row.equation and row.solvers and row.evaluations > 0
+    assert row.watch_for.count(". ") == 1 and row.watch_for.endswith("."), "two sentences"
+    assert (row.field is None) == (row.field_name == "") and (row.log_density is None) == (row.density_says == "")
+    assert len({knob.name for knob in row.knobs}) == len(row.knobs)
+    for knob in row.knobs:
+        assert knob.lo <= knob.default <= knob.hi and knob.help.endswith(".")
+    job_fields = {"data", "solver", "evaluations", "samples", "train_steps", "seed", "back", "exact", "batch_size", "lr"}
+    for preset in row.presets:
+        assert preset.sentence.endswith(".")
+        row.settings({name: value for name, value in preset.settings.items() if name not in job_fields})
+        row.check_solver(str(preset.settings.get("solver", "")))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_walks_lead_from_the_noise_to_a_last_step(name, nets) -> None:
+    for solver in method(name).solvers:
+        steps = walk(name, nets, solver)
+        assert len(steps) > 1 and [step.last for step in steps] == [False] * (len(steps) - 1) + [True]
+        assert steps[0].evaluations == 0 and sorted(step.evaluations for step in steps) == [step.evaluations for step in steps]
+        assert steps[-1].evaluations > 0
+        for step in steps:
+            assert step.x.shape == (N, 2) and step.x.dtype == torch.float32 and torch.isfinite(step.x).all() and not step.x.requires_grad
+            assert all(isinstance(getattr(step, item.name), int | float | str | bool | torch.Tensor | None) for item in fields(step))
+        assert all(step.says for step in steps[1:]), solver
+        levels = [step.level for step in steps if step.level == step.level]
+        assert levels == sorted(levels, reverse=True), solver
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_walks_depend_on_noise_and_generator_alone(name, nets) -> None:
+    for solver in method(name).solvers:
+        a, b, other = walk(name, nets, solver), walk(name, nets, solver), walk(name, nets, solver, seed=1)
+        assert torch.equal(a[-1].x, b[-1].x)
+        if method(name).ode and solver == method(name).solvers[0]:
+            assert torch.equal(a[-1].x, other[-1].x)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_fields_densities_and_ways_back_have_their_shapes(name, nets) -> None:
+    row, net, x = method(name), nets[name], cloud("moons").sample(N, source())
+    knobs, options = row.settings({}), {"solver": row.solvers[0], "evaluations": 12, "generator": source()}
+    with torch.no_grad():
+        if row.field is not None:
+            steps = walk(name, nets)
+            for step in (steps[0], steps[len(steps) // 2], steps[-1]):
+                found = row.field(net, step.x, step.time, knobs)
+                assert found.shape == (N, 2) and torch.isfinite(found).all()
+        if row.log_density is not None:
+            log = row.log_density(net, x, knobs)
+            assert log.shape == (N,) and torch.isfinite(log).all() and not log.requires_grad
+        if row.forward is not None:
+            back = list(row.forward(net, x, **options, knobs=knobs))
+            assert torch.equal(back[0].x, x) and back[-1].last and torch.isfinite(back[-1].x).all()
+        if row.layers is not None:
+            layers = list(row.layers(net, x, knobs))
+            assert len(layers) > 2 and layers[-1].last and all(step.x.shape == x.shape for step in layers)
+        if row.report is not None:
+            assert row.report(net, x, knobs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_density_has_the_mass_one(name, nets) -> None:
+    row = method(name)
+    if row.log_density is None:
+        pytest.skip("no density")
+    side, reach = 28, 7.0
+    at = (torch.arange(side) + 0.5) / side * 2 * reach - reach
+    grid = torch.stack(torch.meshgrid(at, at, indexing="ij"), -1).reshape(-1, 2)
+    with torch.no_grad():
+        mass = float(row.log_density(nets[name], grid, row.settings({})).double().exp().sum()) * (2 * reach / side) ** 2
+    assert mass == pytest.approx(1, abs=0.03)
+
+
+def test_unknown_names_and_values_are_told() -> None:
+    row = method("reflow")
+    assert row.settings({"round": 2}) == {"round": 2} and row.settings({}) == {"round": 3}
+    for call, sentence in (
+        (lambda: method("refloww"), "There is no method named 'refloww'."),
+        (lambda: row.settings({"churn": 1}), "Reflow has no knob named 'churn'."),
+        (lambda: row.settings({"round": 9}), "Round cannot be 9."),
+        (lambda: row.settings({"round": 1.5}), "Round cannot be 1.5."),
+        (lambda: row.check_solver("magic"), "Reflow has no solver named 'magic'."),
+    ):
+        with pytest.raises(PlaneError) as found:
+            call()
+        assert found.value.message == sentence and found.value.hint
