@@ -1,6 +1,7 @@
 """How long a redraw of the metric plot takes with a million points: seen whole, zoomed in, and while points come in.
 
-Run: `python benchmarks/rl_plot.py`; needs no display. Prints milliseconds of this process on the processor (so that neighbours on the machine do not count), median and largest of 30.
+Run: `python benchmarks/rl_plot.py`; needs no display. Prints milliseconds that this process had the processor (so that neighbours on the
+machine do not count), median and largest of 30.
 """
 
 from __future__ import annotations

@@ -136,6 +136,15 @@ def _joints() -> nn.Module:
     return JointRegressor(JOINT_CONFIG)
 
 
+def _flow(name: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        from models.flows.tiles import TILES
+
+        return TILES[name]()
+
+    return build
+
+
 def _facts() -> nn.Module:
     from models.vision.judges import FactClassifier
     from models.vision.training import fact_config
@@ -175,6 +184,8 @@ SPECS: dict[str, ModelSpec | LanguageSpec] = {
         _built_in("control-pose", "Playworld ControlNet for poses", _controlnet),
         _built_in("joints", "Playworld joint regressor", _joints),
         _built_in("facts", "Playworld fact classifier", _facts),
+        _built_in("glow", "Glow on Playworld tiles", _flow("glow")),
+        _built_in("nice", "NICE on grey Playworld tiles", _flow("nice")),
         LanguageSpec("smollm2", "SmolLM2 135M Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", "Apache-2.0"),
         _drafter("smollm2", "ngram", "N-gram memory for SmolLM2"),
         _drafter("smollm2", "medusa", "Medusa heads for SmolLM2"),

@@ -46,6 +46,7 @@ JOBS: dict[str, str] = {
     "train-unet": "app.jobs.training:TrainUnet",
     "train-control": "app.jobs.training:TrainControl",
     "train-judge": "app.jobs.training:TrainJudge",
+    "train-flow": "app.jobs.training:TrainFlow",
     "train-drafter": "app.jobs.drafters:TrainDrafter",
     "evaluate-txt2img": "app.jobs.evaluation:EvaluateTxt2Img",
     "train-moe": "app.jobs.moe:TrainMoe",

@@ -4,9 +4,9 @@ What each job gives back (`app/protocol/plane.py`):
 
     plane-methods    files "methods": tuple[MethodCard, …], "clouds": tuple[CloudCard, …]. Trains nothing
     plane            Records "method": MethodCard, "cloud": CloudPoints, "train": tuple[PlaneLoss, …] (at most every 100 ms), "notice": str,
-                     "particles": Particles, "field": Arrows and "grid": Particles for each kept moment, "density": DensityMap; Preview
-                     "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts sliced_wasserstein, data_distance, nll_nats, evaluations,
-                     train_seconds, walk_seconds, …
+                     for each kept moment "particles": Particles, "field": Arrows, "grid": Particles (each where wanted and known), in the
+                     end "density": DensityMap; Preview "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts
+                     sliced_wasserstein, data_distance, nll_nats, evaluations, train_seconds, walk_seconds, …
     compare-plane    Records "method", "train", "row": PlaneRow; files rows.json, rows.csv; facts table, slopes
 
 A method says in its card which solvers and knobs it has. Networks are kept by the worker: another solver, number of evaluations or
@@ -95,7 +95,7 @@ class Plane(PlaneJob):
     frames: int = knob(60, lo=2, hi=1000, title="Moments", help="How many moments of a walk are kept at most.")
     grid: int = knob(20, lo=0, hi=100, title="Arrows a side", help="Of the field; 0: none.")
     map_side: int = knob(64, lo=0, hi=400, title="Density cells a side", help="Of the map of log density; 0: none.")
-    lattice: int = knob(0, lo=0, hi=61, title="Lattice lines", help="Lines a side of a grid that a deterministic walk carries along; 0: none.")
+    lattice: int = knob(0, lo=0, hi=61, title="Lattice lines", help="A side of a grid that a deterministic walk carries along; 0: none.")
     back: bool = knob(False, title="And back", help="Also carry held-out data to noise, where the method can.")
 
 

@@ -86,3 +86,14 @@ class TrainJudge(PictureTraining):
     """Fact classifier or joint regressor, on renders only."""
 
     kind: Literal["facts", "joints"] = knob("facts", help="Which judge.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlow(PictureTraining):
+    """Normalizing flow on whole scenes 16 pixels wide: Glow in colour, NICE in grey; the loss is bits per dimension."""
+
+    kind: Literal["glow", "nice"] = knob("glow", top=True, help="Which flow.")
+    steps: int = knob(10_000, lo=1, hi=10_000_000, top=True, help="Updates in all; a resumed run counts those it has made.")
+    batch_size: int = knob(64, lo=1, hi=4096, help="Pictures an update sees.")
+    bf16: bool = knob(False, title="bfloat16", help="Compute in bfloat16; off, the likelihood is exact to seven digits.")
+    validation: int = knob(1024, lo=0, hi=100_000, title="Validation scenes", help="Unseen scenes whose bits are told in the end; 0: none.")

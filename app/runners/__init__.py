@@ -46,6 +46,7 @@ RUNNERS: dict[str, str] = {
     "train-unet": "app.runners.training:train_unet",
     "train-control": "app.runners.training:train_control",
     "train-judge": "app.runners.training:train_judge",
+    "train-flow": "app.runners.training:train_flow",
     "train-drafter": "app.runners.drafter_training:train_drafter",
     "evaluate-txt2img": "app.runners.evaluation:evaluate_txt2img",
     "train-moe": "app.runners.moe:train_moe",

@@ -28,7 +28,7 @@ PLANE_POINTS = 41
 SKIP = {"CartPole-v1": 2, "Pendulum-v1": 1}
 """Steps of the watched environment a frame: about its own time at 20 frames a second. All others take 2."""
 MOST_PICTURES = 160
-"""Frames with pixels of one episode; of longer ones every second, third … step is drawn."""
+"""Frames with pixels of one episode; of longer ones every second, fourth … step is drawn."""
 PICTURE_WIDTH = 300
 
 
@@ -132,16 +132,19 @@ def opinion(nets: nn.ModuleDict, obs: Tensor, names: tuple[str, ...]) -> dict:
 def film(chosen: Chosen, nets: nn.ModuleDict, timesteps: int, seed: int) -> Generator[Event, None, tuple[told.EpisodeFilm, Episode]]:
     """One seeded episode from its first step to its last."""
     env = own_env(chosen.spec.id)
-    drawn = chosen.spec.id not in told.PAINTED
-    every = -(-chosen.spec.max_steps // MOST_PICTURES)
+    pictures, every = {}, 1
     try:
-        for t in (played := Ended(playing(nets["policy"], env, seed, (lambda t: t % every == 0) if drawn else None))):
+        for t in (played := Ended(playing(nets["policy"], env, seed))):
+            if chosen.spec.id not in told.PAINTED and t % every == 0:
+                pictures[t] = picture(env)
+            if len(pictures) > MOST_PICTURES:
+                every *= 2
+                pictures = {step: pixels for step, pixels in pictures.items() if step % every == 0}
             if t % 25 == 0:
                 yield Progress(done=t, unit="steps", note="playing")
-        episode = played.value
     finally:
         close(env)
-    return film_of(chosen, nets, episode, timesteps, seed), episode
+    return film_of(chosen, nets, played.value, pictures, timesteps, seed), played.value
 
 
 class Ended:
@@ -155,22 +158,24 @@ class Ended:
 
 
 @torch.no_grad()
-def film_of(chosen: Chosen, nets: nn.ModuleDict, episode: Episode, timesteps: int, seed: int) -> told.EpisodeFilm:
-    """An episode as frames."""
+def film_of(
+    chosen: Chosen, nets: nn.ModuleDict, episode: Episode, pictures: dict[int, np.ndarray], timesteps: int, seed: int
+) -> told.EpisodeFilm:
+    """An episode as frames; where there are pictures by step, only those steps and the last one."""
     law = nets["policy"](episode.obs)
     own = law.mode() if isinstance(law, Categorical | Gaussian) else law
     values = planes.state_values(nets, episode.obs, own).tolist()
     totals = episode.rewards.double().cumsum(0).tolist()
     chances = episode.probabilities.tolist() if episode.probabilities is not None else [()] * len(values)
     names, last = action_names(chosen.spec), len(values) - 1
-    shown = sorted({*episode.pictures, last}) if episode.pictures else range(len(values))
-    newest = {t: max(k for k in episode.pictures if k <= t) for t in shown} if episode.pictures else {}
+    shown = sorted({*pictures, last}) if pictures else range(len(values))
+    newest = {t: max(k for k in pictures if k <= t) for t in shown} if pictures else {}
     frames = tuple(
         told.AgentFrame(
             env=chosen.spec.id, step=t, facts=tuple(episode.facts[t].items()),
             action=tuple(map(float, episode.actions[t].reshape(-1).tolist())), action_names=names, probabilities=tuple(chances[t]),
             value=values[t], reward=float(episode.rewards[t - 1]) if t else 0.0, total=totals[t - 1] if t else 0.0, ended=t == last,
-            pixels=smaller(episode.pictures[newest[t]]) if newest else None,
+            pixels=pictures[newest[t]] if newest else None,
         )
         for t in shown
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from app import paths
-from app.jobs.training import PictureTraining, TrainClip, TrainControl, Training, TrainJudge, TrainUnet, TrainVae
+from app.jobs.training import PictureTraining, TrainClip, TrainControl, TrainFlow, Training, TrainJudge, TrainUnet, TrainVae
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Record, Step
 from app.protocol.payloads import Curve, Result
@@ -23,6 +24,7 @@ from models.diffusion.controlnet import ControlNet
 from models.diffusion.preview import save_latent_rgb
 from models.diffusion.schedule import NoiseSchedule
 from models.fitting import Average, FitConfig
+from models.flows import training as flows
 from models.multimodal import clip_training
 from models.playworld.bank import SceneBank
 from models.steps import TrainStep
@@ -123,6 +125,22 @@ def train_judge(job: TrainJudge, ctx: Ctx) -> Run:
     return (yield from follow_and_install(job, ctx, steps, key, average))
 
 
+def train_flow(job: TrainFlow, ctx: Ctx) -> Run:
+    """Train a flow on tiles; its averaged weights tell their bits per dimension on scenes never seen."""
+    bank = yield from scene_bank(job, size=flows.SIZE)
+    key = f"playworld/{job.kind}"
+    net = start_model(key, job, ctx, installed=job.go_on)
+    flows.prepare(net, bank, job.seed)
+    average = Average(net, job.ema)
+    steps = flows.train_tiles(net, bank, job.batch_size, fit_config(job, ctx, job.kind), average)
+    result = yield from follow_and_install(job, ctx, steps, key, average)
+    if not job.validation:
+        return result
+    unseen = yield from scene_bank(job, size=flows.SIZE, split="validation", count=job.validation)
+    net.load_state_dict(average.state)
+    return replace(result, facts={**result.facts, "validation_bits_per_dim": flows.mean_bits(net, unseen, job.validation, job.seed)})
+
+
 def work_folder(job: Training) -> Path:
     return Path(job.folder) if job.folder else paths.data_dir() / "training"
 
@@ -140,8 +158,10 @@ def start_model(key: str, job: Training, ctx: Ctx, *, installed: bool) -> nn.Mod
     return model.to(ctx.device, torch.float32).requires_grad_(True).train()
 
 
-def scene_bank(job: PictureTraining) -> Generator[Event, None, SceneBank]:
-    bank = SceneBank(work_folder(job) / "bank", count=job.scenes)
+def scene_bank(
+    job: PictureTraining, *, size: int = 128, split: str = "train", count: int = 0
+) -> Generator[Event, None, SceneBank]:
+    bank = SceneBank(work_folder(job) / "bank", split, count=count or job.scenes, size=size)
     for done, total in bank.fill():
         yield Progress(done=done, total=total, unit="scenes", note="drawing scenes")
     return bank

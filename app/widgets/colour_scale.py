@@ -79,7 +79,8 @@ def figure(value: float) -> str:
     if value == 0:
         return "0"
     size = abs(value)
-    text = f"{value:.3f}" if 0.001 <= size < 10 else f"{value:.3g}" if 10 <= size < 1000 else f"{value:,.0f}" if 1000 <= size < 1e6 else f"{value:.1e}"
+    shape = ".3f" if 0.001 <= size < 10 else ".3g" if 10 <= size < 1000 else ",.0f" if 1000 <= size < 1e6 else ".1e"
+    text = f"{value:{shape}}"
     return text.replace("-", "−") if value < 0 else text
 
 

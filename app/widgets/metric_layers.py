@@ -14,7 +14,8 @@ from app import theme
 from app.protocol.rl import Reference
 from app.widgets.colour_scale import figure
 from app.widgets.metric_items import Band, Dots, KeyRow, Still
-from app.widgets.metric_series import Series, Track, mean_and_band, standing
+from app.widgets.metric_series import Series, mean_and_band, standing
+from app.widgets.metric_tracks import Track
 
 if TYPE_CHECKING:
     from app.widgets.metric_plot import MetricPlot
@@ -37,6 +38,7 @@ class Layers:
         self._curves: dict[tuple[str, str], pg.PlotCurveItem] = {}
         self._shapes: dict[tuple[str, str], Band | Dots] = {}
         self._marks: list[Still] = []
+        self._ink = ""
         self._reference: Reference | None = None
         self._level: Still | None = None
         self._low, self._high = np.inf, -np.inf
@@ -44,10 +46,10 @@ class Layers:
 
     # reference and marks -------------------------------------------------------------------------------------------
 
-    def set_reference(self, reference: Reference | None) -> None:
-        """The published result, or none."""
+    def set_reference(self, reference: Reference | None) -> bool:
+        """The published result, or none; returns whether it is another."""
         if reference == self._reference:
-            return
+            return False
         self._reference = reference
         if self._level is not None:
             self._plot.plot.removeItem(self._level)
@@ -60,13 +62,16 @@ class Layers:
                 self._level.label.setFont(theme.font(theme.LEAST))
             self._level.setPen(pg.mkPen(theme.tokens().muted, style=Qt.PenStyle.DashLine))
             self._plot.plot.addItem(self._level, ignoreBounds=True)
+        return True
 
     def set_marks(self, marks: Sequence[tuple[float, str]], *, labelled: bool) -> None:
         """Lines where knobs were turned; their words stand in four lanes, so that neighbours can be read."""
+        if [(mark.value(), mark.words) for mark in self._marks] == list(marks) and self._ink == theme.tokens().warn:
+            return
         for old in self._marks:
             self._plot.plot.removeItem(old)
-        self._marks = []
-        ink = theme.tokens().warn
+        self._marks, self._ink = [], theme.tokens().warn
+        ink = self._ink
         for number, (x, words) in enumerate(marks):
             options = {"position": 0.95 - 0.07 * (number % 4), "anchors": [(0, 0.5), (1, 0.5)], "color": ink}
             line = Still(x, angle=90, label=words if labelled else None, labelOpts=options if labelled else None)
@@ -251,4 +256,3 @@ def with_alpha(colour: QColor, alpha: int) -> QColor:
     made = QColor(colour)
     made.setAlpha(alpha)
     return made
-

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -21,7 +21,7 @@ from app.widgets.colour_scale import figure
 from app.widgets.metric_items import Dots, FigureAxis, PlotHead, PlotKey, Still
 from app.widgets.metric_layers import Layers
 from app.widgets.metric_menu import PlotMenu
-from app.widgets.metric_series import Line, Tracks
+from app.widgets.metric_tracks import Line, Tracks
 from app.widgets.plot_style import style_axes
 
 EMPTY = "Curves grow here while a run learns."
@@ -46,6 +46,8 @@ class MetricPlot(QWidget):
         self.log, self._axis = False, ("environment steps", "")
         self._moments = np.empty(0)
         self._all_in_sight, self._stale, self._cross_at = True, True, None
+        self._soon = QTimer(self, interval=0, singleShot=True)
+        self._soon.timeout.connect(self.refresh)
         self.head = PlotHead(title)
         self.plot = pg.PlotWidget(axisItems={side: FigureAxis(side) for side in ("bottom", "left")})
         self.plot.setMenuEnabled(False)
@@ -81,14 +83,14 @@ class MetricPlot(QWidget):
         self.plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
         self.plot.viewport().installEventFilter(self)
         self.box.sigRangeChangedManually.connect(self._on_zoomed)
-        theme.notifier().changed.connect(self._restyle)
+        theme.notifier().changed.connect(self._on_theme)
 
     # content -------------------------------------------------------------------------------------------------------
 
     def set_lines(self, lines: Sequence[Line]) -> None:
         """Show these; arrays that go on from those before cost only their new part."""
-        self.tracks.set_lines(lines)
-        self._changed()
+        if self.tracks.set_lines(lines):
+            self._changed()
 
     def append(self, key: str, x: np.ndarray, y: np.ndarray) -> None:
         """More points of a line."""
@@ -97,30 +99,33 @@ class MetricPlot(QWidget):
 
     def set_dots(self, key: str, x: np.ndarray, y: np.ndarray) -> None:
         """Single episodes, or evaluations, of the line of that key."""
-        self.tracks.set_dots(key, np.asarray(x, float), np.asarray(y, float))
-        self._changed()
+        if self.tracks.set_dots(key, np.asarray(x, float), np.asarray(y, float)):
+            self._changed()
 
     def set_axis(self, label: str, unit: str = "") -> None:
         """What x is."""
-        self._axis = (label, unit)
-        self._restyle()
+        if (label, unit) != self._axis:
+            self._axis = (label, unit)
+            self._restyle()
 
     def set_smoothing(self, window: int) -> None:
         """Span of the exponential moving average in points; 1 draws the numbers as they are."""
-        self.tracks.set_window(max(int(window), 1))
-        self._changed()
+        if max(int(window), 1) != self.tracks.window:
+            self.tracks.set_window(max(int(window), 1))
+            self._changed()
 
     def set_log(self, y: bool) -> None:
         """Logarithmic y; what is not above 0 cannot be drawn then, and the head says so."""
-        self.log = y
         self._menu.log.setChecked(y)
-        self.plot.getAxis("left").setLogMode(y)
-        self._changed()
+        if y != self.log:
+            self.log = y
+            self.plot.getAxis("left").setLogMode(y)
+            self._changed()
 
     def set_reference(self, reference: Reference | None) -> None:
         """A published result behind the curves."""
-        self.layers.set_reference(reference)
-        self._changed()
+        if self.layers.set_reference(reference):
+            self._changed()
 
     def set_marks(self, marks: Sequence[tuple[float, str]]) -> None:
         """Moments at which a knob was turned, with words."""
@@ -128,8 +133,10 @@ class MetricPlot(QWidget):
 
     def set_moments(self, xs: Sequence[float]) -> None:
         """Places the marker snaps to; ticks at the foot."""
-        self._moments = np.sort(np.asarray(xs, float))
-        self._changed()
+        moments = np.sort(np.asarray(xs, float))
+        if not np.array_equal(moments, self._moments):
+            self._moments = moments
+            self._changed()
 
     def set_cursor(self, x: float | None) -> None:
         """Put the marker at x, or take it away; tells nobody."""
@@ -166,13 +173,16 @@ class MetricPlot(QWidget):
     # drawing -------------------------------------------------------------------------------------------------------
 
     def _changed(self) -> None:
+        """Draw anew before long: several changes at once are drawn together, and none while nobody looks."""
         self._stale = True
-        if self.isVisible():
-            self.refresh()
+        if self.isVisible() and not self._soon.isActive():
+            self._soon.start()
 
+    @Slot()
     def refresh(self) -> None:
         """Draw what is in sight; costs by what is seen, not by what is known."""
         self._stale = False
+        self._soon.stop()
         if self._all_in_sight:
             low, high = self.layers.x_ends()
             self.box.setXRange(low, high, padding=0.02)
@@ -221,6 +231,10 @@ class MetricPlot(QWidget):
         self.key.move(self.plot.width() - self.key.width() - margin - 4, max(y, margin))
 
     @Slot()
+    def _on_theme(self) -> None:
+        self._restyle()
+        self.layers.restyle()
+
     def _restyle(self) -> None:
         label, unit = self._axis
         words = ("", "") if self.compact else (f"{label} ({unit})" if unit else label, self.unit)
@@ -232,7 +246,6 @@ class MetricPlot(QWidget):
             self._cursor.label.fill = pg.mkBrush(theme.tokens().accent)
             self._cursor.label.setFont(theme.font(theme.LEAST, bold=True))
         self._cross.setPen(pg.mkPen(theme.tokens().muted, style=Qt.PenStyle.DotLine))
-        self.layers.restyle()
         self._changed()
 
     # mouse and keys ------------------------------------------------------------------------------------------------

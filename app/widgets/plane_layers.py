@@ -91,6 +91,16 @@ def paint_arrows(painter: QPainter, frame: ChartFrame, view: PlaneView, picture:
             arrow(painter, at - half, at + half, 1.5, ink)
 
 
+def arrow_words(view: PlaneView | GridView) -> str:
+    """What the arrows mean."""
+    if isinstance(view, GridView):
+        return ""
+    if view.certainty is None:
+        return signed("← -, → + action")
+    names = view.action_names or ("first", "last")
+    return f"← {names[0]}, → {names[-1]}" + (", · between" if len(names) > 2 else "")
+
+
 def target_of(frame: ChartFrame, n: int) -> QRectF:
     """Where an n x n picture stands: its cells are centred on the points of the grid, so it reaches half a cell over each edge."""
     dx, dy = frame.place.width() / (n - 1) / 2, frame.place.height() / (n - 1) / 2

@@ -119,8 +119,7 @@ class PlaneMap(QWidget):
         if isinstance(view, GridView):
             return f"after {view.timesteps:,} steps; arrows: probability of each move"
         what = {"value": view.value_name, "advantage": view.advantage_name or "advantage", "action": "best action"}[self.layer]
-        arrows = "; arrows: action, left to right in the order of its numbers" if self._arrows and self.layer != "action" else ""
-        return f"{what}, after {view.timesteps:,} steps" + (f"; {view.fixed}" if view.fixed else "") + arrows
+        return f"{what}, after {view.timesteps:,} steps" + (f"; {view.fixed}" if view.fixed else "")
 
     # places --------------------------------------------------------------------------------------------------------
 
@@ -213,8 +212,9 @@ class PlaneMap(QWidget):
     def _paint_legend(self, painter: QPainter, names: tuple[str, ...]) -> None:
         """Names of the actions with their colours, or the scale of the numbers."""
         if not names:
-            what = {"value": "value", "advantage": "advantage", "action": "action"}[self.layer]
-            paint_scale(painter, self._scale, 8, 4, f"{what}, linear")
+            arrows = plane.arrow_words(self._view) if self._arrows and self.layer != "action" else ""
+            kind = "diverging" if self._scale.signed else "viridis"
+            paint_scale(painter, self._scale, 8, 4, f"{self.layer} ({kind}, linear)" + (f"   {arrows}" if arrows else ""))
             return
         painter.setFont(theme.font(theme.LEAST))
         x = 8.0
@@ -224,7 +224,7 @@ class PlaneMap(QWidget):
             painter.drawText(QPointF(x + 17, 15), name)
             x += 17 + painter.fontMetrics().horizontalAdvance(name) + 14
         painter.setPen(theme.colour("muted"))
-        painter.drawText(QPointF(x, 15), "paler: less certain")
+        painter.drawText(QPointF(x, 15), "faded: less certain")
 
     def _paint_caption(self, painter: QPainter) -> None:
         strip = QRectF(0, self.height() - CAPTION, self.width(), CAPTION)

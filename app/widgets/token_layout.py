@@ -94,7 +94,7 @@ class TokenLayout:
 
     def add(self, round_: ChatRound) -> int:
         """Append a round; returns the first line that changed."""
-        changed = max(len(self.lines) - 2, 0)
+        changed = max(len(self.lines) - 1, 0)  # the lines before are full: at most a word of the last one moves on
         number = len(self.rounds)
         self.rounds.append(round_)
         self.firsts.append(len(self.chips))

@@ -274,7 +274,7 @@ def rates(formula: Formula, t: float) -> tuple[float, float, float, float]:
         time = torch.tensor(t, dtype=torch.float64, requires_grad=True)
         s, sigma = formula.signal(time), formula.sigma(time)
         ds, dsigma = (_slope(value, time) for value in (s, sigma))
-    return float(s), float(sigma), ds, dsigma
+    return float(s.detach()), float(sigma.detach()), ds, dsigma
 
 
 def _slope(value: Tensor, time: Tensor) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -108,7 +107,6 @@ class Episode:
     facts: tuple[dict[str, float], ...]  # (T) for drawing, before each action
     probabilities: Tensor | None  # (T, A) of numbered actions
     terminated: bool
-    pictures: dict[int, np.ndarray]  # by step, (H, W, 3) uint8, if asked for
 
     @property
     def total(self) -> float:
@@ -120,16 +118,15 @@ def play(policy: nn.Module, env: VecEnv, seed: int = 0) -> Episode:
     return finish(playing(policy, env, seed))
 
 
-def playing(policy: nn.Module, env: VecEnv, seed: int = 0, picture: Callable[[int], bool] | None = None) -> Generator[int, None, Episode]:
-    """`play`, telling the number of each step; `picture(step)` says which steps are to be drawn by the environment itself."""
+def playing(policy: nn.Module, env: VecEnv, seed: int = 0) -> Generator[int, None, Episode]:
+    """`play`, telling the number of each step before it is made: the environment can be looked at then."""
     if env.n != 1:
         raise RLError(f"An episode is played in one copy; there are {env.n}.", "Make an environment with one copy.")
-    obs, facts, pictures = env.reset(seed), [env.facts()], {}
+    obs, facts = env.reset(seed), [env.facts()]
     seen, actions, rewards, laws = [], [], [], []
     terminated = False
     for t in range(env.spec.max_steps):
-        if picture is not None and picture(t):
-            pictures[t] = env.picture()
+        yield t
         with torch.no_grad():
             law = policy(obs)
             action = policy.to_env(law.mode() if isinstance(law, Categorical | Gaussian) else law)
@@ -142,9 +139,8 @@ def playing(policy: nn.Module, env: VecEnv, seed: int = 0, picture: Callable[[in
         if bool(step.done[0]):
             break
         facts.append(env.facts())
-        yield t + 1
     chances = torch.stack(laws) if laws else None
-    return Episode(torch.stack(seen), torch.stack(actions), torch.stack(rewards), tuple(facts), chances, terminated, pictures)
+    return Episode(torch.stack(seen), torch.stack(actions), torch.stack(rewards), tuple(facts), chances, terminated)
 
 
 def difference(policy: nn.Module, other: nn.Module, obs: Tensor) -> Tensor:

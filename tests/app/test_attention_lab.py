@@ -12,8 +12,8 @@ from app.jobs.attention_lab import AttentionKinds, AttentionLengths, AttentionSc
 from app.panels.attention_lab.explain import amount, equation
 from app.panels.attention_lab.panel import AttentionLabPanel
 from app.panels.attention_lab.race_view import smoothed
-from app.panels.replay import Replay
 from app.panels.attention_lab.scale_words import jacobian_norm
+from app.panels.replay import Replay
 from app.protocol.payloads import Curve
 from app.settings import Settings
 from app.widgets.colour_key import ColourKey, Entry

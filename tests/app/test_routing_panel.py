@@ -528,4 +528,4 @@ def test_a_model_with_many_layers_and_experts_fits(panel):
     handle = newest(panel, Routing)
     handle.begin()
     handle.record.emit("opened", many)
-    assert panel.stage.text._bar >= 1 and panel.side_form.gates.k.maximum() == 128 and panel.side.layers.count() == 48
+    assert panel.stage.text._chip.bar >= 1 and panel.side_form.gates.k.maximum() == 128 and panel.side.layers.count() == 48

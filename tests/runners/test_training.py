@@ -8,15 +8,22 @@ import numpy as np
 import pytest
 
 from app.jobs.evaluation import EvaluateTxt2Img
-from app.jobs.training import TrainClip, TrainControl, TrainJudge, TrainUnet, TrainVae
+from app.jobs.training import TrainClip, TrainControl, TrainFlow, TrainJudge, TrainUnet, TrainVae
 from app.protocol.events import Done, Record
 from models import catalog
 from models.checkpoint import save_sharded
 from models.fitting import averaged_weights
+from models.flows.coupling import ActNorm, GlowConfig
+from models.flows.nice import NiceConfig
+from models.flows.tiles import glow_tiles, nice_tiles
 from models.vision.judges import FactClassifier, JointConfig, JointRegressor
 from models.vision.training import fact_config
 from tests.runners.conftest import BUILDERS, randomised
 
+FLOWS = {
+    "glow": lambda: glow_tiles(GlowConfig(channels=3, size=16, levels=2, steps=1, width=8)),
+    "nice": lambda: nice_tiles(NiceConfig(dim=256, couplings=4, width=16, depth=1, prior="logistic")),
+}
 JUDGES = {"facts": lambda: FactClassifier(fact_config((8, 8, 8))), "joints": lambda: JointRegressor(JointConfig(widths=(8, 8, 8, 8)))}
 
 
@@ -31,7 +38,7 @@ def big_clip():
 def weights(tmp_path, monkeypatch):
     """All built-in models replaced by tiny random ones in a folder of their own."""
     monkeypatch.setenv("GLASSBOX_WEIGHTS", str(tmp_path / "weights"))
-    for seed, (name, build) in enumerate((BUILDERS | JUDGES | {"clip": big_clip}).items()):
+    for seed, (name, build) in enumerate((BUILDERS | JUDGES | FLOWS | {"clip": big_clip}).items()):
         spec = replace(catalog.SPECS[f"playworld/{name}"], build=build)
         monkeypatch.setitem(catalog.SPECS, spec.key, spec)
         save_sharded(randomised(build(), seed).state_dict(), spec.path)
@@ -53,6 +60,8 @@ def training(job_class, folder, /, **changes):
         (TrainControl, "control-pose", {"kind": "pose"}),
         (TrainJudge, "facts", {"kind": "facts"}),
         (TrainJudge, "joints", {"kind": "joints"}),
+        (TrainFlow, "glow", {"kind": "glow", "validation": 0}),
+        (TrainFlow, "nice", {"kind": "nice", "validation": 0}),
     ],
 )
 def test_every_training_runs_resumes_and_installs(weights, drive, kind, key, changes):
@@ -106,3 +115,16 @@ def test_evaluation_names_every_figure_with_its_bounds(weights, drive):
     assert {"autoencoder.png", "facts.png", "canny.png", "pose.png"} == set(done.result.files)
     again = drive(job)[-1].result
     assert again.facts == facts and again.files == done.result.files
+
+
+def test_a_flow_keeps_its_actnorm_when_it_goes_on_and_tells_bits_of_unseen_scenes(weights, drive):
+    job = training(TrainFlow, weights, kind="glow", steps=3, install=True, validation=64)
+    facts = drive(job)[-1].result.facts
+    assert 3 < facts["validation_bits_per_dim"] < 9
+    installed = catalog.load("playworld/glow")
+    norms = [m for m in installed.modules() if isinstance(m, ActNorm)]
+    assert norms and all(bool(m.initialised) for m in norms)
+    (weights / "work" / "glow" / "checkpoint.safetensors").unlink()
+    drive(training(TrainFlow, weights, kind="glow", steps=1, lr=1e-7, go_on=True, install=True, validation=0))
+    after = catalog.load("playworld/glow").state_dict()
+    assert all(np.allclose(after[name].numpy(), value.numpy(), atol=2e-3) for name, value in installed.state_dict().items())

@@ -138,6 +138,7 @@ class DataForm(QWidget):
         self.points = ()
         self.wipe.setEnabled(False)
         self.clouds.removeItem(self.clouds.findData(DRAWN))
+        self._choose("moons")
         self.pen_wanted.emit(self.pen.isChecked())
         self.changed.emit(True)
 

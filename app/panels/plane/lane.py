@@ -12,6 +12,9 @@ from app.jobs.plane import Plane, written_knobs
 from app.protocol.payloads import Result
 from app.protocol.plane import Arrows, CloudPoints, DensityMap, MethodCard, Particles, PlaneLoss
 
+LATTICE = 25
+"""Lines a side of the lattice that is carried along."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -24,7 +27,7 @@ class Choice:
 
     def of(self, shared: Plane) -> Plane:
         """The job: this choice beside the settings that all lanes share."""
-        own = {"method": self.method, "solver": self.solver, "evaluations": self.evaluations}
+        own = {"method": self.method, "solver": self.solver, "evaluations": self.evaluations, "lattice": LATTICE}
         return replace(shared, **own, knobs=written_knobs(dict(self.knobs)))
 
 

@@ -119,8 +119,8 @@ class PlanePanel(Panel):
         self.lanes.lane.choice = choice
         self.side.data.take(common)
         self.side.method.show_choice(choice)
-        self.show_message("info", preset.title, preset.sentence)
         self._run(self.lanes.all if "data" in common else [self.lanes.lane], fresh=True)
+        self.show_message("info", preset.title, preset.sentence)
 
     # data ----------------------------------------------------------------------------------------------------------
 

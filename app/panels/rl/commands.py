@@ -102,10 +102,14 @@ class Commands(QObject):
     @Slot()
     def next(self) -> None:
         """The policy after the one looked at; one update more if it is the newest, and the training stands still."""
-        going = self.group()
-        if not self._panel.looking.next() and any(training.state == PAUSED for training in going):
-            self._panel.looking.follow()
+        looking, going = self._panel.looking, self.group()
+        if looking.next():
+            return
+        if any(training.state == PAUSED for training in going):
+            looking.follow()
             self._each("step_on", going)
+        elif not going:
+            looking.last()
 
     @Slot()
     def stop(self) -> None:

@@ -117,6 +117,10 @@ class Drawing(QObject):
         if not self._clock.isActive() and self._panel.isVisible():
             self._clock.start()
 
+    def rest(self) -> None:
+        """Out of sight: what is told from now on is drawn when it comes into sight again."""
+        self._clock.stop()
+
     @Slot()
     def draw(self) -> None:
         """Everything that moves slowly."""

@@ -66,7 +66,7 @@ class RlPanel(Panel):
     # hooks of the window -------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
-        self.setups.ask(self.wanted)
+        self.setups.ask(self.wanted, self.wanted_seeds)
         self.library.refresh()
 
     def save_state(self) -> dict:
@@ -99,6 +99,7 @@ class RlPanel(Panel):
     def hideEvent(self, event: QHideEvent) -> None:
         """Out of sight: training goes on, but nobody watches."""
         super().hideEvent(event)
+        self.drawing.rest()
         self.commands.watch()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -24,15 +24,15 @@ class Setups(QObject):
 
     def __init__(self, panel: RlPanel) -> None:
         super().__init__(panel)
-        self._panel, self._wanted = panel, None
+        self._panel, self._wanted, self._seeds = panel, None, ""
         self._checker = QTimer(self, singleShot=True, interval=CHECK_AFTER_MS)
         self._checker.timeout.connect(self.check)
 
     @Slot()
-    def ask(self, run: RunSetup | None = None) -> None:
-        """The preset of the pair in the form; `run`: with what differs from it."""
+    def ask(self, run: RunSetup | None = None, seeds: str = "") -> None:
+        """The preset of the pair in the form; `run`: with what differs from it, `seeds`: in the place of its one."""
         algo, env = self._panel.side_form.pair
-        self._wanted = run
+        self._wanted, self._seeds = run, seeds
         if env:
             job = RlSetup(algo=algo, env=env)
             self._panel.errands.run(job, self._take, key="setup", failed=self._refuse)
@@ -51,6 +51,8 @@ class Setups(QObject):
     def _differ(self, run: RunSetup) -> None:
         try:
             self._panel.side_form.set_run(run)
+            if self._seeds:
+                self._panel.side_form.seeds.setText(self._seeds)
         except UserError as error:
             self._panel.show_error(error)
 

@@ -40,7 +40,8 @@ class Timeline(QWidget):
         number, count = looking.place()
         idle = "running" if looking.player.playing else "idle"
         bar.set_state("paused" if training.state == PAUSED else "running" if training.active else idle)
-        bar.set_can(back=looking.can and (number > 1 or looking.at is None), forward=looking.at is not None and number < count)
+        on = number < count if looking.at is not None else looking.can and not training.active
+        bar.set_can(back=looking.can and (number > 1 or looking.at is None), forward=on)
         rows = training.metrics
         newest = int(rows[UPDATE][-1]) if len(rows) else 0
         if looking.at is None or not newest:

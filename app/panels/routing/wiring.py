@@ -24,6 +24,7 @@ def wires(panel: RoutingPanel) -> tuple[tuple[Any, Any], ...]:
         (training.side.stop_wanted, trainings.stop), (training.look_wanted, models.look_at), (training.side.tuned, models.tune),
         (training.side.tuned, panel.touch), (panel.side.row_chosen, look.set_row), (panel.errands.failed, panel.show_error),
         (runs.began, panel.on_began), (runs.grew, panel.on_grew), (runs.summed, panel.on_summed), (runs.moved, look.moved),
-        (runs.state_changed, panel.show_position), (runs.state_changed, look.settle), (runs.busy, panel.timeline.set_busy), (runs.ended, panel.on_ended),
+        (runs.state_changed, panel.show_position), (runs.state_changed, look.settle),
+        (runs.busy, panel.timeline.set_busy), (runs.ended, panel.on_ended),
         (trainings.changed, training.show_run), (trainings.ended, models.trained), (trainings.failed, panel.show_error),
     )  # fmt: skip

@@ -34,6 +34,8 @@ WHAT = {
     "playworld/control-pose": "Makes the denoiser obey a skeleton",
     "playworld/joints": "Finds the joints of people in a picture",
     "playworld/facts": "Says what is in a picture; judges the others",
+    "playworld/glow": "Invertible: knows how likely a 16-pixel picture is, and draws new ones",
+    "playworld/nice": "The first coupling flow, on 16-pixel grey pictures",
     "smollm2/ngram": "Remembers what SmolLM2 usually says next",
     "smollm2/medusa": "Drafts several tokens at once for SmolLM2",
     "smollm2/eagle": "Drafts from SmolLM2's hidden states",

@@ -264,7 +264,8 @@ def test_preconditioning_equals_diffusers():
     sigma, y, F = levels(formula), normal(9), normal(9, seed=1)
     torch.testing.assert_close(formula.scale(sigma) * y, theirs.precondition_inputs(y, sigma), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(formula.clock(sigma), theirs.precondition_noise(sigma), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(formula.skip(sigma) * y + formula.out(sigma) * F, theirs.precondition_outputs(y, F, sigma), atol=1e-5, rtol=1e-5)
+    D = formula.skip(sigma) * y + formula.out(sigma) * F
+    torch.testing.assert_close(D, theirs.precondition_outputs(y, F, sigma), atol=1e-5, rtol=1e-5)
     theirs.set_timesteps(18)
     torch.testing.assert_close(torch.tensor(grid(18)), theirs.sigmas, atol=1e-5, rtol=1e-5)
     assert theirs.init_noise_sigma == pytest.approx(math.sqrt(80**2 + 1))  # the paper, and we, start at 80
@@ -307,14 +308,10 @@ def test_heun_steps_equal_diffusers():
     y = x = sigmas[0] * normal(10).float()
     asked = [theirs.sigmas[0], *theirs.sigmas[1:-1]]
     for t, sigma in zip(theirs.timesteps, asked):
-        eps = (y_now(theirs, y) - EXACT(y, float(sigma))) / sigma
+        eps = (y - EXACT(y, float(sigma))) / sigma
         y = theirs.step(eps, t, y).prev_sample
     end = last(walk(EXACT, x, sigmas, seeded()))
     torch.testing.assert_close(end.x, y, atol=1e-4, rtol=1e-4)
-
-
-def y_now(scheduler, y):
-    return y
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -330,8 +327,8 @@ def test_stochastic_heun_equals_karras_ve(monkeypatch):
     )
     sigmas = grid(10, 60.0, 0.03)
     theirs.num_inference_steps = 10
-    x, ours = 60 * normal(10), []
-    ours = list(walk(EXACT, x, sigmas, _when_asked(theirs, sigmas), churn=Churn(amount=3.0, low=0.05, high=50, noise=1.007)))
+    x = 60 * normal(10)
+    ours = list(walk(EXACT, x, sigmas, seeded(1), churn=Churn(amount=3.0, low=0.05, high=50, noise=1.007)))
     for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:])):
         churns = theirs.config.s_min <= sigma <= theirs.config.s_max
         state = drawn.get_state()
@@ -344,10 +341,6 @@ def test_stochastic_heun_equals_karras_ve(monkeypatch):
             slope_there = (EXACT(x, sigma_next) - x) / sigma_next
             x = theirs.step_correct(slope_there, level, sigma_next, raised, x, out.derivative).prev_sample
         torch.testing.assert_close(ours[i + 1].x, x, atol=1e-5, rtol=1e-5)
-
-
-def _when_asked(theirs, sigmas):
-    return seeded(1)
 
 
 # --- the rows ---

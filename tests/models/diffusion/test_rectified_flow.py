@@ -1,4 +1,4 @@
-"""Flow matching and rectified flow: closed forms, equal marginals, straighter after reflow, diffusers' scheduler (systems.md, section 6)."""
+"""Flow matching and rectified flow: closed forms, equal marginals, straighter after reflow, diffusers' scheduler."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
-from models.plane.metrics import PROJECTIONS, slope, sliced_wasserstein, straightness
+from models.plane.metrics import PROJECTIONS, sliced_wasserstein, slope, straightness
 from models.solvers import evenly, integrate
 
 

@@ -1,0 +1,300 @@
+"""The plane lab against canned events: no worker, no torch; what is submitted, what is shown, what is kept, and the wrong ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+
+from app import theme
+from app.jobs.library import OpenPicture
+from app.panels.plane.lane import Choice, Told
+from app.panels.plane.panel import PlanePanel
+from app.panels.plane.stages import lattice_lines
+from app.protocol.payloads import Image, Result
+from app.settings import Settings
+from tests.app.plane_fakes import PlaneEngine, particles
+
+
+@pytest.fixture
+def settings(tmp_path):
+    made = Settings(tmp_path / "settings")
+    yield made
+    made.flush()
+    made.storage.close()
+
+
+@pytest.fixture(autouse=True)
+def still():
+    theme.set_reduced_motion(True)
+    yield
+    theme.set_reduced_motion(False)
+
+
+def build(qtbot, settings) -> PlanePanel:
+    made = PlanePanel(PlaneEngine(), settings)
+    qtbot.addWidget(made, before_close_func=PlanePanel.about_to_close)
+    made.restore()
+    made.resize(1200, 730)
+    made.show()
+    made.ready()
+    made.engine.answer_tables()
+    return made
+
+
+@pytest.fixture
+def panel(qtbot, settings):
+    return build(qtbot, settings)
+
+
+def trained(panel) -> PlanePanel:
+    panel.train()
+    for handle in panel.engine.runs():
+        panel.engine.tell(handle)
+    panel.redraw()
+    return panel
+
+
+def press(panel, name: str) -> None:
+    panel.foot.transport.button(name).click()
+
+
+# --- one method ---------------------------------------------------------------------------------------------------
+
+
+def test_before_the_first_run_the_stage_says_what_to_do(panel):
+    assert "Press Train" in panel.stages.stages[0]._empty
+    assert panel.side.method.methods.count() == 4 and panel.side.data.clouds.count() == 2
+    assert panel.foot.transport.text().startswith("no moments yet")
+
+
+def test_train_submits_what_is_set(panel):
+    panel.side.method.methods.setCurrentIndex(1)
+    panel.side.method._on_method(1)
+    panel.side.method.knobs.editor("churn").setValue(400)
+    panel.side.data.clouds.setCurrentIndex(1)
+    panel.train()
+    job = panel.engine.runs()[-1].job
+    assert (job.method, job.data, job.knobs, job.solver) == ("edm", "rings", ("churn=100",), "heun") and job.lattice > 0
+
+
+def test_a_run_is_followed_and_then_stands_at_its_end(panel):
+    panel.train()
+    handle = panel.engine.runs()[0]
+    panel.engine.tell(handle, [particles(0), particles(1)], end=False)
+    panel.redraw()
+    assert panel.player.index == 1 and "noise/signal" in panel.foot.transport.text()
+    handle.succeed(Result())
+    assert panel.lanes.state == "idle"
+    assert len(panel.foot.losses.curves()["lane 0"].x) == 3
+
+
+def test_time_is_dragged_both_ways_and_the_keys_move_it(panel):
+    trained(panel)
+    panel.foot.slider.setValue(2)
+    assert panel.player.index == 2 and panel.foot.equation.text() == "step 2"
+    press(panel, "previous")
+    assert panel.player.index == 1
+    press(panel, "last")
+    assert panel.player.index == 5
+    press(panel, "first")
+    assert panel.player.index == 0 and panel.foot.transport.text().startswith("moment 1 of 6")
+
+
+def test_the_inspector_tells_distance_and_likelihood(panel):
+    trained(panel)
+    words = panel.inspector.text()
+    assert "0.0300" in words and "1.500 nats" in words and "2210.02747" in words and "dx/dt = v" in words
+
+
+def test_noise_larger_than_the_stage_is_drawn_smaller_and_says_so(panel):
+    panel.train()
+    panel.engine.tell(panel.engine.runs()[0], [particles(0, level=0.0), particles(1, level=0.0)], end=False)
+    far = particles(2)
+    object.__setattr__(far, "signal", 1.0)
+    object.__setattr__(far, "noise", 9.0)
+    panel.engine.runs()[0].record.emit("particles", far)
+    panel.redraw()
+    stage = panel.stages.stages[0]
+    assert "drawn ÷ 9.06" in stage._title
+    assert np.allclose(stage._points[1][0], far.xy / np.hypot(1, 9))
+
+
+def test_field_and_density_show_at_their_own_moments(panel):
+    trained(panel)
+    stage = panel.stages.stages[0]
+    panel.player.go(2)
+    assert stage._arrows is not None and stage._density is None
+    panel.player.go(5)
+    assert stage._density is not None
+    panel.stages.switches["density"].setChecked(False)
+    panel.stages.switches["field"].setChecked(False)
+    assert stage._density is None and stage._arrows is None
+
+
+def test_paths_grid_and_colours_by_start(panel):
+    trained(panel)
+    panel.player.go(3)
+    stage = panel.stages.stages[0]
+    panel.stages.switches["paths"].setChecked(True)
+    assert len(stage._paths) == 40 and all(len(path) == 4 for path in stage._paths)
+    panel.stages.switches["paths"].setChecked(False)
+    panel.stages.switches["grid"].setChecked(True)
+    assert len(stage._paths) == 4
+    panel.stages.switches["start"].setChecked(True)
+    start = panel.lanes.lane.told.moments[0].xy
+    groups = stage._points[1][1]
+    assert np.array_equal(groups == 0, (start[:, 0] >= 0) & (start[:, 1] >= 0))
+
+
+def test_lines_of_a_lattice_join_neighbours():
+    lattice = particles(0, n=9)
+    lines = lattice_lines(lattice)
+    assert len(lines) == 6 and np.array_equal(lines[0], lattice.xy[:3]) and np.array_equal(lines[3], lattice.xy[::3])
+
+
+def test_a_dragged_knob_walks_again_without_a_new_training(panel, qtbot):
+    panel.side.method.methods.setCurrentIndex(1)
+    panel.side.method._on_method(1)
+    trained(panel)
+    panel.side.method.knobs.editor("churn").setValue(200)
+    qtbot.waitUntil(lambda: len(panel.engine.runs()) == 2, timeout=2000)
+    again = panel.engine.runs()[1]
+    assert again.policy == "follow" and again.job.knobs == ("churn=50",)
+    assert panel.lanes.lane.told.moments, "what is shown stays until the new walk begins"
+    panel.engine.tell(again)
+    assert panel.lanes.lane.told.job is again.job and len(panel.lanes.lane.told.moments) == 6
+
+
+def test_late_records_of_an_older_run_do_not_mix_with_a_newer_one(panel):
+    panel.train()
+    panel.train()
+    old, new = panel.engine.runs()
+    panel.engine.tell(new)
+    assert panel.lanes.lane.told.job is new.job
+
+
+def test_pause_step_and_stop_reach_the_run(panel):
+    panel.train()
+    handle = panel.engine.runs()[0]
+    handle.begin()
+    panel.redraw()
+    press(panel, "play")
+    handle.park(3)
+    panel.redraw()
+    assert panel.foot.transport.state == "paused"
+    press(panel, "next")
+    press(panel, "play")
+    press(panel, "stop")
+    assert handle.asked == ["pause", "step", "resume", "cancel"] and panel.lanes.state == "idle"
+
+
+def test_a_failure_is_told_and_the_last_run_stays(panel):
+    trained(panel)
+    panel.train()
+    panel.engine.runs()[1].begin()
+    panel.engine.runs()[1].fail("The loss is no longer a number.")
+    assert "no longer a number" in panel.banner.text() and panel.lanes.lane.told.moments
+
+
+def test_a_preset_sets_data_and_knobs_and_runs(panel):
+    panel.side.method.methods.setCurrentIndex(1)
+    panel.side.method._on_method(1)
+    panel.side.method.presets.setCurrentIndex(1)
+    panel.side.method._on_preset(1)
+    job = panel.engine.runs()[0].job
+    assert (job.data, job.knobs) == ("rings", ("churn=40",)) and "Churn repairs" in panel.banner.text()
+
+
+# --- several methods ----------------------------------------------------------------------------------------------
+
+
+def test_four_lanes_run_on_the_same_noise(panel):
+    panel.set_count(4)
+    panel.train()
+    jobs = [handle.job for handle in panel.engine.runs()]
+    assert [job.method for job in jobs] == ["flow-matching", "edm", "realnvp", "vp"]
+    assert len({job.seed for job in jobs}) == 1 and len(panel.stages.stages) == 4
+    panel.set_count(1)
+    assert [handle.state for handle in panel.engine.runs()[1:]] == ["cancelled"] * 3
+
+
+def test_lanes_stand_at_equal_noise_and_not_at_equal_number(panel):
+    panel.set_count(2)
+    panel.train()
+    first, second = panel.engine.runs()
+    panel.engine.tell(first, [particles(k, 4, level=level) for k, level in enumerate((8.0, 2.0, 0.5, 0.0))])
+    panel.engine.tell(second, [particles(k, 6, level=level) for k, level in enumerate((9.0, 6.0, 4.0, 2.1, 0.4, 0.0))])
+    panel.player.go(1)
+    panel.redraw()
+    assert panel.stages.stages[1]._title.startswith("Edm · t 0.6 · noise/signal 2.1")
+    panel.player.go(3)
+    assert "noise/signal 0 " in panel.stages.stages[1]._title
+
+
+def test_lanes_without_levels_stand_equally_far_on():
+    lead, other = Told(moments=[particles(k, 5) for k in range(5)]), Told()
+    nan = float("nan")
+    for k in range(9):
+        one = particles(k, 9)
+        object.__setattr__(one, "signal", nan)
+        object.__setattr__(one, "noise", nan)
+        other.moments.append(one)
+    assert [other.beside(lead, k) for k in range(5)] == [0, 2, 4, 6, 8]
+
+
+def test_a_click_on_a_stage_chooses_its_method(panel, qtbot):
+    panel.set_count(2)
+    stage = panel.stages.stages[1]
+    qtbot.mouseClick(stage, Qt.MouseButton.LeftButton, pos=stage.square().center().toPoint())
+    assert panel.lanes.chosen == 1 and panel.side.method.methods.currentData() == "edm" and "stage 2" in panel.side.lane.text()
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_drawn_cloud_becomes_the_data(panel, qtbot):
+    panel.side.data.pen.setChecked(True)
+    stage = panel.stages.stages[0]
+    middle = stage.square().center().toPoint()
+    qtbot.mousePress(stage, Qt.MouseButton.LeftButton, pos=middle)
+    for step in range(1, 5):
+        qtbot.mouseMove(stage, middle + QPoint(10 * step, 0))
+    qtbot.mouseRelease(stage, Qt.MouseButton.LeftButton)
+    assert len(panel.side.data.points) >= 2 and panel.side.data.points[0] == pytest.approx((0, 0), abs=0.02)
+    panel.redraw()
+    assert "at least 20" in stage._title
+    panel.train()
+    assert panel.engine.runs()[0].job.points == panel.side.data.points and not panel.side.data.pen.isChecked()
+    panel.side.data.wipe.click()
+    assert panel.side.data.shared().points == () and panel.side.data.source() == "moons"
+
+
+def test_a_dropped_picture_becomes_the_data(panel):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile("/tmp/face.png")])
+    assert panel.accept_drop(mime)
+    panel.engine.last(OpenPicture).succeed(Result(files={"image.png": Image(np.zeros((8, 9, 3), np.uint8))}))
+    panel.train()
+    job = panel.engine.runs()[0].job
+    assert job.picture is not None and job.picture.width == 9 and panel.side.data.clouds.currentText() == "Picture, 9 x 8"
+
+
+# --- keeping ------------------------------------------------------------------------------------------------------
+
+
+def test_lanes_data_and_drawing_survive(panel, qtbot, settings):
+    panel.set_count(2)
+    panel.lanes.all[1].choice = Choice(method="edm", solver="euler", evaluations=12, knobs=(("churn", 30.0),))
+    for k in range(25):
+        panel.side.data.add_point(k / 10, 0.5)
+    panel.stages.switches["paths"].setChecked(True)
+    panel.save_now()
+    again = build(qtbot, settings)
+    assert again.lanes.choices()[1] == Choice(method="edm", solver="euler", evaluations=12, knobs=(("churn", 30.0),))
+    assert len(again.side.data.points) == 25 and again.side.data.source() == "drawn" and again.stages.on("paths")
+
+
+def test_a_state_that_makes_no_sense_is_left_aside(qtbot, settings):
+    settings.set_panel("plane", {"lanes": [{"method": 3}], "chosen": "x"})
+    assert "could not be restored" in build(qtbot, settings).banner.text()

@@ -1,0 +1,324 @@
+"""The plane lab's runners: what is told agrees with the models, networks are kept, divergence and bad input are told in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from app import runners
+from app.jobs.plane import ComparePlane, Plane, PlaneMethods, read_knobs, read_points, written_knobs
+from app.protocol.commands import Cancel, Submit
+from app.protocol.errors import UserError
+from app.protocol.events import Cancelled, Done, Failed, Preview, Record, Step
+from app.protocol.payloads import Image
+from app.runners import plane_compare, plane_training
+from app.runners.plane import HELD_OUT, REACH, square
+from app.runners.plane_picture import SIDE, cells, picture
+from app.worker import loop
+from app.worker.mailbox import Mailbox
+from models.diffusion import rectified_flow
+from models.plane import method as table
+from models.plane.data import cloud
+from models.plane.method import METHODS, PlaneStep, method
+from models.plane.metrics import sliced_wasserstein
+from models.solvers import evenly, integrate
+
+SMALL = {"train_steps": 12, "batch_size": 64, "samples": 80, "map_side": 6, "grid": 5, "evaluations": 8, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def empty_book():
+    plane_training.BOOK.clear()
+
+
+@pytest.fixture(autouse=True)
+def small_numbers(monkeypatch):
+    """Few points for the parts of a run that are not under test."""
+    monkeypatch.setattr("app.runners.plane.SCORED", 40)
+    monkeypatch.setattr("app.runners.plane.REPORTED", 40)
+    monkeypatch.setattr(rectified_flow, "PIECE", 32)
+
+
+def small(**options) -> Plane:
+    return Plane(**{**SMALL, **options})
+
+
+def records(events, channel: str) -> list:
+    return [event.payload for event in events if isinstance(event, Record) and event.channel == channel]
+
+
+def result(events):
+    assert isinstance(events[-1], Done), events[-1]
+    return events[-1].result
+
+
+# --- a run ---
+
+
+def test_a_run_tells_training_moments_field_and_density(drive) -> None:
+    events = drive(small())
+    (card,), (points,) = records(events, "method"), records(events, "cloud")
+    assert card.title == "Flow matching" and points.title == "Moons" and points.xy.shape == (HELD_OUT, 2)
+    losses = [loss for chunk in records(events, "train") for loss in chunk]
+    assert [loss.step for loss in losses] == list(range(1, 13)) and all(loss.total == 12 and loss.seconds > 0 for loss in losses)
+    moments, fields = records(events, "particles"), records(events, "field")
+    assert [one.index for one in moments] == [one.index for one in fields] == list(range(5))  # four Heun steps and the start
+    assert [one.evaluations for one in moments] == [0, 2, 4, 6, 8] and [one.last for one in moments] == [False] * 4 + [True]
+    assert all(one.xy.shape == (80, 2) and one.way == "walk" for one in moments) and "Heun" in moments[1].says
+    assert [round(one.time, 2) for one in fields] == [0, 0.25, 0.5, 0.75, 1] and all(one.arrows.shape == (25, 2) for one in fields)
+    (density,) = records(events, "density")
+    assert density.values.shape == (6, 6) and density.kind == card.density
+    assert len([event for event in events if isinstance(event, Step)]) == 12 + 4
+    assert records(events, "notice") == [] and records(events, "grid") == []
+
+
+def test_what_is_told_is_what_the_model_says(drive) -> None:
+    job = small(seed=3)
+    done = result(drive(job))
+    ((page, trained),) = plane_training.BOOK.items()
+    row, net = method("flow-matching"), trained.net
+    noise = torch.randn(80, 2, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        end = plane_training.last(row.walk(net, noise, solver="heun", evaluations=8, generator=None, knobs={}))
+    assert page[0] == "flow-matching" and np.array_equal(done.files["samples.npy"], end.x.numpy())
+    held_out = cloud("moons").held_out(HELD_OUT)
+    assert np.array_equal(done.files["held_out.npy"], held_out.numpy())
+    assert done.facts["sliced_wasserstein"] == pytest.approx(sliced_wasserstein(end.x, held_out))
+    assert done.facts["data_distance"] == pytest.approx(sliced_wasserstein(cloud("moons").held_out(80, seed=1), held_out))
+    assert done.facts["nll_nats"] == pytest.approx(-float(row.log_density(net, held_out[:40], {}).mean()), abs=1e-5)
+    straight, cost = rectified_flow.measures(rectified_flow.velocity_of(net), noise[:40])
+    assert (done.facts["straightness"], done.facts["squared_displacement"]) == (pytest.approx(straight), pytest.approx(cost))
+    assert done.facts["evaluations"] == 8 and done.facts["updates"] == 12 and done.facts["loss"] == trained.losses[-1].loss
+
+
+def test_field_and_density_stand_where_they_say(drive) -> None:
+    events = drive(small(seed=1))
+    net, row = next(iter(plane_training.BOOK.values())).net, method("flow-matching")
+    field, density = records(events, "field")[2], records(events, "density")[0]
+    assert np.allclose(field.arrows, row.field(net, torch.from_numpy(np.array(field.at)), 0.5, {}).detach().numpy(), atol=1e-6)
+    assert np.abs(field.at).max() == pytest.approx(REACH * 0.8)  # centres of 5 x 5 cells over [-3, 3]
+    at = torch.tensor([[square(6, REACH)[6 * 4 + 1][0], 1.5]])  # row 4 from below, column 1
+    assert at[0].tolist() == [-1.5, 1.5]
+    assert density.values[4, 1] == pytest.approx(float(row.log_density(net, at, {})), abs=1e-4)
+
+
+def test_equal_jobs_give_equal_results_and_another_seed_others(drive) -> None:
+    first = result(drive(small())).files["samples.npy"]
+    plane_training.BOOK.clear()
+    assert np.array_equal(first, result(drive(small())).files["samples.npy"])
+    assert not np.array_equal(first, result(drive(small(seed=1))).files["samples.npy"])
+
+
+def test_another_sampler_costs_no_new_training(drive) -> None:
+    drive(small())
+    for again in (small(solver="euler"), small(evaluations=3), small(samples=20), small(back=True)):
+        events = drive(again)
+        assert records(events, "train") == [] and records(events, "particles") and len(plane_training.BOOK) == 1
+        assert result(events).facts["updates"] == 12  # of the network, though trained before
+    for other in (small(train_steps=11), small(data="rings"), small(lr=0.1), small(method="rectified-flow")):
+        assert records(drive(other), "train")
+    assert len(plane_training.BOOK) == 5
+
+
+def test_the_book_forgets_the_oldest(drive, monkeypatch) -> None:
+    monkeypatch.setattr(plane_training, "KEPT_NETS", 2)
+    for seed in (0, 1, 0, 2):
+        drive(small(seed=seed, map_side=0))
+    assert [page[2].seed for page in plane_training.BOOK] == [0, 2]
+
+
+def test_few_moments_of_many_steps_are_kept(drive) -> None:
+    moments = records(drive(small(solver="euler", evaluations=100, frames=5, grid=0)), "particles")
+    assert [one.evaluations for one in moments] == [0, 25, 50, 75, 100]
+
+
+def test_a_lattice_walks_along_without_changing_the_particles(drive) -> None:
+    plain = drive(small())
+    events = drive(small(lattice=4))
+    grids, moments = records(events, "grid"), records(events, "particles")
+    assert [one.index for one in grids] == [one.index for one in moments] and {one.way for one in grids} == {"grid"}
+    assert grids[0].xy[:5].tolist() == [[-3, -3], [-1, -3], [1, -3], [3, -3], [-3, -1]] and all(one.xy.shape == (16, 2) for one in grids)
+    assert np.allclose(result(events).files["samples.npy"], result(plain).files["samples.npy"], atol=1e-6)
+    net = next(iter(plane_training.BOOK.values())).net
+    end = [step.x for step in integrate(rectified_flow.velocity_of(net), torch.tensor(np.array(grids[0].xy)), evenly(0, 1, 4), "heun")][-1]
+    assert np.allclose(grids[-1].xy, end, atol=1e-5)
+
+
+def test_the_way_back_begins_at_held_out_data(drive) -> None:
+    events = drive(small(back=True))
+    back = [one for one in records(events, "particles") if one.way == "back"]
+    assert np.array_equal(back[0].xy, result(events).files["held_out.npy"][:80]) and back[-1].time == 0 and back[-1].last
+    assert result(events).facts["evaluations"] == 8
+
+
+def test_a_quick_look_is_taken_while_it_trains(drive, monkeypatch) -> None:
+    monkeypatch.setattr(plane_training, "LOOK_MS", 0)
+    previews = [event for event in drive(small()) if isinstance(event, Preview)]
+    assert previews and previews[0].payload.way == "training" and previews[0].payload.xy.shape == (plane_training.LOOKED_AT, 2)
+    plane_training.BOOK.clear()
+    assert not [event for event in drive(small(), previews=False) if isinstance(event, Preview)]
+
+
+def test_the_exact_answer_needs_no_training(drive) -> None:
+    events = drive(small(data="eight-gaussians", exact=True, samples=400, evaluations=80, method="rectified-flow"))
+    done = result(events)
+    assert records(events, "train") == [] and done.facts["updates"] == 0 and done.facts["loss"] is None
+    assert done.facts["sliced_wasserstein"] < 1.5 * done.facts["data_distance"] + 0.03
+    held_out = torch.from_numpy(done.files["held_out.npy"])[:40]
+    assert done.facts["nll_nats"] == pytest.approx(-float(cloud("eight-gaussians").mixture.log_density(held_out).mean()), abs=0.02)
+
+
+def test_knobs_reach_the_walk(drive) -> None:
+    ends = [result(drive(small(method="reflow", knobs=(f"round={k}",)))) for k in (1, 3)]
+    assert not np.array_equal(ends[0].files["samples.npy"], ends[1].files["samples.npy"]) and len(plane_training.BOOK) == 1
+    assert ends[0].facts["settings"] == {"round": 1.0} and len(ends[0].facts["straightness"]) == 3
+
+
+# --- what goes wrong ---
+
+
+def test_a_training_that_diverges_is_told_and_its_last_good_net_walks(drive, monkeypatch) -> None:
+    monkeypatch.setattr(rectified_flow, "chord_loss", lambda net, x0, x1, g, s=0.0: (net(x0, 0.5).square().mean() * float("nan"), {}))
+    events = drive(small(train_steps=500))
+    (notice,) = records(events, "notice")
+    done = result(events)
+    assert notice.startswith("The training diverged at update 10") and notice in done.facts["notice"]
+    assert np.isfinite(done.files["samples.npy"]).all() and done.facts["updates"] == 9
+
+
+def test_a_walk_that_leaves_the_numbers_keeps_its_last_good_moment(drive, monkeypatch) -> None:
+    row = method("flow-matching")
+
+    def walk(net, noise, **options):
+        for i, x in enumerate((noise, noise + 1, noise / 0)):
+            yield PlaneStep(x=x, time=i / 2, evaluations=i, last=i == 2, says="x", signal=i / 2, noise=1 - i / 2)
+
+    monkeypatch.setattr(rectified_flow, "FLOW_MATCHING", replace(row, walk=walk))
+    events = drive(small(map_side=0))
+    (notice,) = records(events, "notice")
+    done = result(events)
+    noise = torch.randn(80, 2, generator=torch.Generator().manual_seed(0))
+    assert notice.startswith("80 of 80 particles left the numbers at step 2.") and done.facts["notice"] == notice
+    assert np.array_equal(done.files["samples.npy"], (noise + 1).numpy()) and done.facts["evaluations"] == 1
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"method": "magic"}, "There is no method named 'magic'."),
+        ({"data": "magic"}, "There is no cloud named 'magic'."),
+        ({"solver": "magic"}, "Flow matching has no solver named 'magic'."),
+        ({"knobs": ("churn=4",)}, "Flow matching has no knob named 'churn'."),
+        ({"knobs": ("churn",)}, "'churn' is no knob."),
+        ({"method": "reflow", "knobs": ("round=nan",)}, "Round cannot be nan."),
+        ({"points": ((0.0, 1.0),) * 19}, "A cloud of 19 points is too small."),
+        ({"points": ((0.0, 1.0),) * 30}, "All points of the cloud lie in the same place."),
+        ({"exact": True}, "The exact law of moons is not known."),
+        ({"exact": True, "method": "reflow", "data": "eight-gaussians"}, "Reflow has no exact answer."),
+        ({"picture": Image(np.full((9, 9, 3), 30, np.uint8))}, "The picture has one shade only"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence(drive, options, sentence) -> None:
+    end = drive(small(**options))[-1]
+    assert isinstance(end, Failed) and end.report.kind == "user" and end.report.title.startswith(sentence) and end.report.hint
+
+
+def test_points_that_are_no_numbers_make_no_job() -> None:
+    with pytest.raises(UserError, match="finite"):
+        small(points=((0.0, 1.0),) * 30 + ((float("nan"), 0.0),))
+
+
+def test_own_clouds_are_learned(drive) -> None:
+    spread = tuple((float(10 * i), float(i % 7)) for i in range(40))
+    done = result(drive(small(points=spread)))
+    assert done.facts["cloud"] == "Drawn cloud" and done.facts["centre"][0] == pytest.approx(195)
+    shades = np.full((40, 40, 3), 255, np.uint8)
+    shades[20:, :20] = 0
+    done = result(drive(small(picture=Image(shades))))
+    lower_left = done.files["held_out.npy"] * done.facts["scale"] + np.array(done.facts["centre"])
+    assert done.facts["cloud"] == "Picture" and lower_left.max() < 20.1
+
+
+def test_closing_at_any_moment_leaves_torch_as_it_was() -> None:
+    for turns in (3, 9, 22, 40):
+        mailbox = Mailbox()
+        worker = loop.GpuWorker(mailbox, runners.runner)
+        worker.post(Submit(run_id=1, job=small(seed=turns)))
+        for _ in range(turns):
+            worker.turn()
+        worker.post(Cancel(run_id=1))
+        while worker.turn():
+            pass
+        assert isinstance(mailbox.drain()[0][-1], Cancelled) and len(plane_training.BOOK) == (turns > 12)
+        plane_training.BOOK.clear()
+    assert torch.is_grad_enabled()
+
+
+# --- tables, words, picture ---
+
+
+def test_the_tables_list_every_method_and_cloud(drive) -> None:
+    files = result(drive(PlaneMethods())).files
+    assert [card.name for card in files["methods"]] == list(METHODS) and len(files["clouds"]) == 6
+    assert {one.name for one in files["clouds"] if one.exact} == {"eight-gaussians"}
+    reflow = next(card for card in files["methods"] if card.name == "reflow")
+    assert reflow.knobs[0].name == "round" and reflow.backwards and not reflow.exact and reflow.field == "velocity"
+
+
+def test_knobs_and_points_are_read_as_written() -> None:
+    assert read_knobs(written_knobs({"churn": 40, "eta": 0.25})) == {"churn": 40.0, "eta": 0.25}
+    assert read_points("1,2\n\n 3 -4 \n", "x") == ((1.0, 2.0), (3.0, -4.0))
+    with pytest.raises(UserError, match=r"Line 2 of cloud\.csv is no point"):
+        read_points("1,2\n3\n", "cloud.csv")
+
+
+def test_the_picture_shows_points_where_they_are() -> None:
+    samples = np.full((500, 2), (1.5, -1.5), np.float32)
+    shown = picture(samples, np.zeros((100, 2), np.float32), np.zeros((2, 5, 2), np.float32), "caption").pixels
+    column, row = cells(np.array([1.5, -1.5])).round().astype(int)
+    assert (column, row) == (SIDE * 3 // 4, SIDE * 3 // 4)
+    left, top = 24, 48
+    assert shown[top + row, left + column].tolist() != [255] * 3 and shown[top + SIDE // 4, left + SIDE // 4].tolist() == [255] * 3
+
+
+# --- the comparison desk ---
+
+
+def test_the_desk_shows_the_orders_of_euler_and_heun(drive) -> None:
+    words = ("rectified-flow:euler", "rectified-flow:heun")
+    job = ComparePlane(data="eight-gaussians", methods=words, exact=True, budgets=(16, 32, 64), samples=200, device="cpu")
+    events = drive(job)
+    rows, facts = records(events, "row"), result(events).facts
+    assert [(row.method, row.evaluations) for row in rows] == [(name, n) for name in words for n in (16, 32, 64)]
+    assert facts["slopes"]["rectified-flow:euler"] == pytest.approx(1, abs=0.2)
+    assert facts["slopes"]["rectified-flow:heun"] == pytest.approx(2, abs=0.6)
+    noise = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    net = method("rectified-flow").exact(cloud("eight-gaussians").mixture)
+    walk = method("rectified-flow").walk
+    ends = [plane_training.last(walk(net, noise, solver=s, evaluations=n, generator=None, knobs={})).x for s, n in (("euler", 32), ("rk4", 256))]
+    assert rows[1].distance == pytest.approx(float((ends[0] - ends[1]).norm(dim=1).mean()), rel=1e-4)
+    assert rows[1].wasserstein == pytest.approx(sliced_wasserstein(ends[0], cloud("eight-gaussians").held_out(10_000)))
+    assert "Order of the distance" in facts["table"] and result(events).files["rows.csv"].count("\n") == 7
+
+
+def test_the_desk_shares_the_book_and_reads_settings(drive) -> None:
+    drive(small())
+    shared = {name: SMALL[name] for name in ("train_steps", "batch_size", "device")}
+    events = drive(ComparePlane(methods=("flow-matching:euler", "reflow:round=1"), budgets=(2,), samples=30, **shared))
+    assert [page[0] for page in plane_training.BOOK] == ["flow-matching", "reflow"] and len(records(events, "row")) == 2
+    entrant = plane_compare.Entrant.read("reflow:one-step,round=2")
+    assert (entrant.solver, entrant.knobs) == ("one-step", {"round": 2.0})
+    for words in (("reflow:euler,heun",), ("reflow:x=",), ("magic",), ()):
+        end = drive(ComparePlane(methods=words, **shared))[-1]
+        assert isinstance(end, Failed) and end.report.kind == "user"
+
+
+def test_new_rows_need_nothing_here(drive, monkeypatch) -> None:
+    """A row added to the table runs through the same runner."""
+    monkeypatch.setitem(table.METHODS, "twin", "models.diffusion.rectified_flow:RECTIFIED_FLOW")
+    assert np.array_equal(
+        result(drive(small(method="twin"))).files["samples.npy"], result(drive(small(method="rectified-flow"))).files["samples.npy"]
+    )
