@@ -48,4 +48,8 @@ PANELS: tuple[PanelSpec, ...] = (
         "plane", "Plane", "Diffusion", "wind", "app.panels.plane.panel:PlanePanel",
         "Noise becomes data in two dimensions: diffusion, flow matching and normalizing flows side by side",
     ),
+    PanelSpec(
+        "rl", "Reinforcement", "Agents", "chart", "app.panels.rl.panel:RlPanel",
+        "Train agents and watch them learn: living agent, curves, lamps, and every policy of the past",
+    ),
 )  # fmt: skip

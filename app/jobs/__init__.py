@@ -47,6 +47,7 @@ JOBS: dict[str, str] = {
     "train-control": "app.jobs.training:TrainControl",
     "train-judge": "app.jobs.training:TrainJudge",
     "train-flow": "app.jobs.training:TrainFlow",
+    "flow-tiles": "app.jobs.flows:FlowTiles",
     "train-drafter": "app.jobs.drafters:TrainDrafter",
     "evaluate-txt2img": "app.jobs.evaluation:EvaluateTxt2Img",
     "train-moe": "app.jobs.moe:TrainMoe",

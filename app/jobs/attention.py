@@ -5,8 +5,8 @@ Every job names its whole source, so that equal jobs give equal maps; the worker
 
     attention            for the command line: files "attention.npz" (weights (heads, T, S) fp32, tokens, column_tokens, layer, scale),
                          "attention.png": Image, "tokens": Tokens; facts layer, heads, tokens, columns, caption, number_format, seconds
-    attention-overview   files "looked": Looked, "overview": OverviewMaps; Records on the way: "looked", and "overview" after each
-                         few layers, so that the grid fills up
+    attention-overview   files "looked": Looked, "overview": OverviewMaps (not of a growing text); Records on the way: "looked", and
+                         "overview" after each few layers, so that the grid fills up
     attention-map        files "map": WeightMap
     attention-profile    files "profile": TokenProfile
     attention-rollout    files "map": WeightMap (layer = the last one that was multiplied in)
@@ -70,6 +70,9 @@ class AttentionOverview(AttentionJob):
     """All layers and heads, as small pictures and scores."""
 
     size: int = knob(48, lo=8, hi=128, title="Thumbnail", unit="px", help="Side of a thumbnail.")
+    growing: bool = knob(
+        False, advanced=True, title="Growing", help="More tokens will follow: no thumbnails yet, and what was read need not be read again."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

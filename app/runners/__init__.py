@@ -47,6 +47,7 @@ RUNNERS: dict[str, str] = {
     "train-control": "app.runners.training:train_control",
     "train-judge": "app.runners.training:train_judge",
     "train-flow": "app.runners.training:train_flow",
+    "flow-tiles": "app.runners.flows:flow_tiles",
     "train-drafter": "app.runners.drafter_training:train_drafter",
     "evaluate-txt2img": "app.runners.evaluation:evaluate_txt2img",
     "train-moe": "app.runners.moe:train_moe",

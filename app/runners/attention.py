@@ -63,6 +63,9 @@ def overview(job: AttentionOverview, ctx: Ctx) -> Run:
     with ExitStack() as stack:
         sight = yield from open_sight(job, ctx, stack)
         yield Record(channel="looked", payload=sight.looked)
+        if job.growing:
+            yield from sight.heads(0)
+            return Result(files={"looked": sight.looked}, facts={"seconds": time.perf_counter() - began})
         summary, count = Summary(sight.looked, job.size), len(sight.looked.layers)
         for layer in range(count):
             heads = yield from sight.heads(layer)

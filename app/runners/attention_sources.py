@@ -18,7 +18,7 @@ from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress
 from app.protocol.payloads import Tokens
 from app.runners.attention_pictures import clip_sight, unet_sight
-from app.runners.captures import STORE, Capture, Heads, Sight, Watched
+from app.runners.captures import STORE, Capture, Heads, Part, Sight, Watched
 from app.runners.lens import check_ids
 from app.worker.context import Ctx
 from models import catalog
@@ -27,6 +27,8 @@ from models.language.loading import LanguageModel
 
 CHARACTERS_A_TOKEN = 50
 """A text with more characters than this for each token of the context is refused before it is cut into tokens."""
+PIECE = 256
+"""Tokens of a text read at once; between two pieces others have their turn, and the run can be ended."""
 TEXT_SENTENCE = (
     "Softmax weights of each head over the text, each row sums to 1 over the tokens before it and itself. They show where a head reads; "
     "attention is not an explanation of what the model says."
@@ -71,11 +73,11 @@ def _encode(text: str, language: LanguageModel) -> list[int]:
 def text_sight(job: AttentionJob, ctx: Ctx, stack: ExitStack) -> Generator[Event, None, Sight]:
     """A text that a language model reads."""
     language, ids = yield from open_language(job, ctx, stack)
-    key = ("text", tuple(ids), ctx.device)
+    key, growing = ("text", tuple(ids), ctx.device), getattr(job, "growing", False)
     capture = STORE.find(language.model, key)
     if capture is None:
         capture = Capture(looked={"text": _text_looked(language, ids)}, ids=torch.tensor([ids], device=ctx.device))
-    return Sight(capture=capture, source="text", read=partial(_read, capture, key, language.model, ctx))
+    return Sight(capture=capture, source="text", read=partial(_read, capture, key, language.model, ctx, growing))
 
 
 def _text_looked(language: LanguageModel, ids: list[int]) -> Looked:
@@ -89,17 +91,43 @@ def _text_looked(language: LanguageModel, ids: list[int]) -> Looked:
     )  # fmt: skip
 
 
-def _read(capture: Capture, key: tuple, model: Llama, ctx: Ctx, layer: int) -> Generator[Event, None, None]:
-    """Read the text once for all layers, or, where so many queries and keys do not fit, for as many from `layer` on as do."""
-    yield Progress(done=0, note="reading the text")
+def _read(capture: Capture, key: tuple, model: Llama, ctx: Ctx, growing: bool, layer: int) -> Generator[Event, None, None]:
+    """Read the text, for all layers, or, where so many queries and keys do not fit, for as many from `layer` on as do."""
     wanted = _layers_that_fit(capture.ids.shape[1], model, STORE.room(ctx.device), layer)
-    probe = Watched(ctx, "q", "k", layers=frozenset(wanted))
+    whole = len(wanted) == model.config.n_layers
+    begun = STORE.beginning(model, key[1], ctx.device) if whole else None
     capture.parts.clear()
-    model(capture.ids, n_layers=wanted[-1] + 1, probe=probe)
-    for n in wanted:
-        q, k = (side[n][0].transpose(0, 1) for side in (probe.q, probe.k))  # (H, T, D), (H_kv, T, D)
-        capture.parts["text", 0, n] = Heads(q=q, k=k, causal=True)
+    capture.reading = True
+    STORE.keep(model, key, capture, ctx.device)  # so that others who want it wait
+    try:
+        capture.parts |= yield from _heads_of(capture, model, ctx, wanted, begun, growing and whole)
+    finally:
+        capture.reading = False
     STORE.keep(model, key, capture, ctx.device)
+
+
+def _heads_of(
+    capture: Capture, model: Llama, ctx: Ctx, wanted: range, begun: Capture | None, growing: bool
+) -> Generator[Event, None, dict[Part, Heads]]:
+    """Queries and keys of some layers, read in pieces; a text that grows is read on from where `begun` ends."""
+    ids, sides, start, cache = capture.ids, [], 0, None
+    if begun is not None:
+        start, cache, begun.cache = begun.ids.shape[1], begun.cache, None
+    elif growing or ids.shape[1] > PIECE:
+        cache = model.new_cache(None if growing else ids.shape[1])
+    for first in range(start, ids.shape[1], PIECE):
+        yield Progress(done=first, total=ids.shape[1], unit="tokens", note="reading the text")
+        probe = Watched(ctx, "q", "k", layers=frozenset(wanted))
+        model(ids[:, first : first + PIECE], cache, n_layers=wanted[-1] + 1, probe=probe)
+        sides.append(probe)
+    found = {}
+    for n in wanted:
+        before = [] if begun is None else [begun.parts["text", 0, n]]
+        q = torch.cat([*(one.q for one in before), *(one.q[n][0].transpose(0, 1) for one in sides)], dim=1)  # (H, T, D)
+        k = torch.cat([*(one.k for one in before), *(one.k[n][0].transpose(0, 1) for one in sides)], dim=1)  # (H_kv, T, D)
+        found["text", 0, n] = Heads(q=q, k=k, causal=True)
+    capture.cache = cache if growing else None
+    return found
 
 
 def _layers_that_fit(tokens: int, model: Llama, room: int, layer: int) -> range:

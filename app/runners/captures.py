@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from app.protocol.attention import Looked
-from app.protocol.events import Event
+from app.protocol.events import Event, Progress
 from app.runners.memory import free_bytes
 from app.worker.context import Ctx
 from models.attention.softmax import seen_rows, some_rows
+from models.nn.kvcache import KVCache
 from models.nn.probe import Probe
 
 MOST_SOURCES = 6
@@ -89,10 +90,14 @@ class Capture:
     parts: dict[Part, Heads] = field(default_factory=dict)
     ids: Tensor | None = None
     """Tokens of a text that is looked at by itself, (1, T)."""
+    cache: KVCache | None = None
+    """Of a text that grows: what the model needs to read on."""
+    reading: bool = False
+    """A run is at it: others wait for it rather than read the same."""
 
     @property
     def bytes(self) -> int:
-        return sum(part.bytes for part in self.parts.values())
+        return sum(part.bytes for part in self.parts.values()) + (self.cache.bytes if self.cache is not None else 0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,6 +120,8 @@ class Sight:
     def heads(self, layer: int) -> Generator[Event, None, Heads]:
         """A layer's queries and keys; the model runs if they are not at hand."""
         part = (self.source, self.step, layer)
+        while self.capture.reading and part not in self.capture.parts:
+            yield Progress(done=0, note="reading the text")
         if part not in self.capture.parts:
             yield from self.read(layer)
         return self.capture.parts[part]
@@ -141,6 +148,12 @@ class Store:
             return None
         self._entries = [entry for entry in self._entries if entry is not found] + [found]
         return found.capture
+
+    def beginning(self, model: nn.Module, ids: Sequence[int], device: torch.device) -> Capture | None:
+        """The longest capture of a text that grows which `ids` go on from."""
+        own = [entry.capture for entry in self._entries if entry.model() is model and entry.capture.cache is not None]
+        begun = [one for one in own if one.ids.device == device and one.ids[0].tolist() == list(ids[: one.ids.shape[1]])]
+        return max(begun, key=lambda one: one.ids.shape[1], default=None)
 
     def keep(self, model: nn.Module, key: Hashable, capture: Capture, device: torch.device) -> None:
         """Remember a capture; older ones go if there are too many, and all if memory is short."""

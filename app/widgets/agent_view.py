@@ -84,7 +84,7 @@ class AgentView(QWidget):
         parts = [f"{frame.env}, step {frame.step}", f"return {frame.total:.4g}", f"reward {frame.reward:.3g}"]
         parts += [] if frame.value is None else [f"value {frame.value:.4g}"]
         parts += [" ".join(fact_words(frame.env, *fact)) for fact in shown_facts(frame)]
-        return "; ".join(parts + (["the episode has ended"] if frame.ended else []))
+        return "; ".join(parts + (["the episode ends here"] if frame.ended else []))
 
     def sizeHint(self) -> QSize:
         return QSize(420, 380)
@@ -161,12 +161,12 @@ class AgentView(QWidget):
             painter.drawText(line, _LEFT, words)
 
     def _paint_end(self, painter: QPainter, frame: AgentFrame) -> None:
-        """A plate across the picture: the episode is over."""
+        """A plate over the picture: this is the last moment of the episode that is shown."""
         painter.setFont(theme.font(theme.BODY, bold=True))
-        text = signed(f"■  episode ended after {frame.step:,} steps, return {frame.total:,.1f}")
+        text = signed(f"■  end of the episode: step {frame.step:,}, return so far {frame.total:,.1f}")
         wide = painter.fontMetrics().horizontalAdvance(text) + 28
         if wide > self.width() - 2 * PAD:
-            text = signed(f"■  ended, return {frame.total:,.1f}")
+            text = signed("■  end of the episode")
             wide = painter.fontMetrics().horizontalAdvance(text) + 28
         plate = QRectF(0, 0, wide, 30)
         plate.moveCenter(QPointF(self.stage().center().x(), self.stage().top() + 20))

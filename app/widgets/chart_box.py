@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Slot
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Slot
+from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import theme
 from app.widgets.chart_frame import paint_empty
 
-HEAD, CAPTION = 22, 20
+HEAD, LINE = 22, 15
 _MIDDLE = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+_WRAPPED = _MIDDLE | Qt.TextFlag.TextWordWrap
 
 
 class ChartBox(QWidget):
@@ -52,9 +53,18 @@ class ChartBox(QWidget):
 
     # painting ------------------------------------------------------------------------------------------------------
 
+    def foot(self) -> int:
+        """Height of the caption: one line, or up to three where it needs them and there is room."""
+        if not self.has_view():
+            return LINE + 5
+        metrics = QFontMetrics(theme.font(theme.LEAST))
+        wrapped = metrics.boundingRect(QRect(0, 0, max(self.width() - 16, 40), 400), _WRAPPED, self.caption()).height()
+        most = 3 if self.height() > 240 else 1
+        return min(max(round(wrapped / metrics.lineSpacing()), 1), most) * LINE + 5
+
     def room(self) -> QRectF:
         """Between the title and the caption."""
-        return QRectF(0, HEAD, self.width(), self.height() - HEAD - CAPTION)
+        return QRectF(0, HEAD, self.width(), self.height() - HEAD - self.foot())
 
     def sizeHint(self) -> QSize:
         return QSize(380, 260)
@@ -70,13 +80,18 @@ class ChartBox(QWidget):
             paint_empty(painter, self.room(), self._empty)
             return
         self.paint_chart(painter, self.room())
-        strip = QRectF(0, self.height() - CAPTION, self.width(), CAPTION)
+        self._paint_caption(painter)
+
+    def _paint_caption(self, painter: QPainter) -> None:
+        strip = QRectF(0, self.height() - self.foot(), self.width(), self.foot())
         painter.fillRect(strip, theme.colour("background"))
         painter.setFont(theme.font(theme.LEAST))
         words = self.readout(self._pointer) if self._pointer is not None else ""
         painter.setPen(theme.colour("text" if words else "muted"))
-        shown = painter.fontMetrics().elidedText(words or self.caption(), Qt.TextElideMode.ElideRight, int(strip.width()) - 16)
-        painter.drawText(strip.adjusted(8, 0, -8, 0), _MIDDLE, shown)
+        text, place = words or self.caption(), strip.adjusted(8, 0, -8, 0)
+        if self.foot() == LINE + 5:
+            text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(place.width()))
+        painter.drawText(place, _WRAPPED, text)
 
     @Slot()
     def _on_theme(self) -> None:

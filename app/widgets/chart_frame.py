@@ -73,7 +73,7 @@ class ChartFrame:
 
     def _paint_ticks(self, painter: QPainter, grid: bool) -> None:
         faint = theme.colour("line")
-        for value in ticks(self.x, max(int(self.place.width() // 80), 2)):
+        for value in ticks(self.x, max(int(self.place.width() // 64), 2)):
             at = self.at(value, self.y[0])
             painter.setPen(faint if grid else theme.colour("border"))
             painter.drawLine(at, QPointF(at.x(), self.place.top() if grid else at.y() + 4))

@@ -101,14 +101,14 @@ class LampRow(QWidget):
         painter.setPen(QPen(theme.colour("border" if shown else "line"), 1))
         painter.setBrush(theme.colour("raised") if shown else theme.colour("surface"))
         painter.drawRoundedRect(cell.adjusted(0.5, 2, -0.5, -0.5), theme.RADIUS, theme.RADIUS)
-        paint_sign(painter, QPointF(cell.left() + 17, cell.center().y() + 1), lamp.verdict)
-        words = cell.adjusted(32, 4, -4, -2)
+        paint_sign(painter, QPointF(cell.left() + 15, cell.center().y() + 1), lamp.verdict)
+        words = cell.adjusted(29, 4, -2, -2)
         upper, lower = QRectF(words), QRectF(words)
         upper.setHeight(words.height() / 2)
         lower.setTop(words.top() + words.height() / 2)
-        for place, text, role, bold in ((upper, lamp.name, "text", True), (lower, WORDS[lamp.verdict], ROLES[lamp.verdict], False)):
-            font = theme.font(theme.LEAST, bold=bold)
-            painter.setFont(font)
+        font = theme.font(theme.LEAST)
+        painter.setFont(font)
+        for place, text, role in ((upper, lamp.name, "text"), (lower, WORDS[lamp.verdict], ROLES[lamp.verdict])):
             painter.setPen(theme.colour(role))
             painter.drawText(place, _MIDDLE, QFontMetrics(font).elidedText(text, Qt.TextElideMode.ElideRight, int(place.width())))
 

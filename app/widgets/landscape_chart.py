@@ -74,7 +74,7 @@ class LandscapeChart(ChartBox):
 
     def paint_chart(self, painter: QPainter, room: QRectF) -> None:
         view, plane, frame = self._view, self._plane, self.frame()
-        paint_scale(painter, self._scale, 8, room.top() + 1, "gain (diverging, linear)")
+        paint_scale(painter, self._scale, 8, room.top() + 1, "gain (diverging)", width=60)
         dx, dy = frame.place.width() / (len(plane.x) - 1) / 2, frame.place.height() / (len(plane.y) - 1) / 2
         painter.save()
         painter.setClipRect(frame.place)
@@ -92,9 +92,10 @@ class LandscapeChart(ChartBox):
         if view.accepted >= 0:
             disc(painter, frame.at(view.fractions[view.accepted], 0), 5, theme.colour("ok"), theme.colour("surface"))
         painter.setFont(theme.font(theme.LEAST, bold=True))
-        for at, words, colour in ((frame.at(1, 0), "natural", "text"), (frame.at(*plane.gradient), "plain", "text")):
-            painter.setPen(theme.colour(colour))
-            painter.drawText(at + QPointF(4, -5), words)
+        painter.setPen(theme.colour("text"))
+        for (x, y), words in (((1.0, 0.0), "natural"), (plane.gradient, "plain")):
+            under = 15 if y <= 0 else -6
+            painter.drawText(frame.at(x, y) + QPointF(-painter.fontMetrics().horizontalAdvance(words) / 2, under), words)
         painter.restore()
         frame.paint_axes(painter, "along the natural gradient (full steps)", "across it")
 

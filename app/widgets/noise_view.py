@@ -1,4 +1,4 @@
-"""DDPG's exploration: the noise that was added to the actor's actions, over time, with the spread its settings ask for."""
+"""DDPG's exploration: the noise that was added to the actor's actions, over time, with its spread about 0."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NoiseChart(ChartBox):
         self._view: NoiseView | None = None
         self.setToolTip(
             "In units where actions span −1 to 1. White noise jumps; Ornstein-Uhlenbeck noise wanders, and pushes one way for a while. "
-            "The band is ± one standard deviation."
+            "The band is ± its root mean square over this stretch."
         )
 
     def show_view(self, view: NoiseView | None) -> None:
@@ -35,14 +35,14 @@ class NoiseChart(ChartBox):
         return self._view is not None and self._view.history.size > 0
 
     def spread(self) -> float:
-        """Standard deviation that was measured over the stretch."""
-        return float(self._view.history.std())
+        """Root mean square over the stretch: the spread about 0, where noise should be centred."""
+        return float(np.sqrt(np.mean(np.square(self._view.history))))
 
     def caption(self) -> str:
         view = self._view
         kind = "white" if view.theta == 0 else f"Ornstein-Uhlenbeck, theta {view.theta:g}"
         lag = "" if math.isnan(view.target_lag) else f"; target network behind by {view.target_lag:.2%}"
-        return f"{kind}, sigma {view.sigma:g}; spread over these {len(view.history)} steps {self.spread():.3f}{lag}"
+        return f"{kind}, sigma {view.sigma:g}; rms over these {len(view.history)} steps {self.spread():.3f}{lag}"
 
     def frame(self) -> ChartFrame:
         """Steps before now below, noise at the side, 0 in the middle."""
@@ -60,8 +60,8 @@ class NoiseChart(ChartBox):
 
     def paint_chart(self, painter: QPainter, room: QRectF) -> None:
         view, frame = self._view, self.frame()
-        std = self.spread()
-        painter.fillRect(QRectF(frame.at(frame.x[0], std), frame.at(frame.x[1], -std)), theme.colour("pending", 40))
+        rms = self.spread()
+        painter.fillRect(QRectF(frame.at(frame.x[0], rms), frame.at(frame.x[1], -rms)), theme.colour("pending", 40))
         frame.paint_axes(painter, "environment steps before now", "noise", grid=True)
         painter.setPen(QPen(theme.colour("border"), 1))
         painter.drawLine(frame.at(frame.x[0], 0), frame.at(frame.x[1], 0))
@@ -73,5 +73,5 @@ class NoiseChart(ChartBox):
         painter.setClipping(False)
         painter.setFont(theme.font(theme.LEAST))
         painter.setPen(theme.colour("muted"))
-        place = QRectF(frame.place.left(), frame.at(0, std).y() - 16, frame.place.width() - 6, 14)
-        painter.drawText(place, Qt.AlignmentFlag.AlignRight, f"± 1 std = {std:.3f}")
+        place = QRectF(frame.place.left(), frame.at(0, -rms).y() + 2, frame.place.width() - 6, 14)
+        painter.drawText(place, Qt.AlignmentFlag.AlignRight, f"± rms = {rms:.3f}")

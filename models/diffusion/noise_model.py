@@ -121,9 +121,14 @@ def under(model: nn.Module, knobs: Mapping[str, float]) -> nn.Module:
     label, scale = int(knobs.get("label", NO_LABEL)), knobs.get("guidance", 1.0)
     if label == NO_LABEL or scale == 0:
         return Labelled(model, None)
+    check_label(model, label)
+    return Labelled(model, label) if scale == 1 else Guided(model, label, scale)
+
+
+def check_label(model: nn.Module, label: int) -> None:
+    """PlaneError for a label the model was never taught."""
     if label >= model.classes:
         raise PlaneError(f"The data have no part number {label}.", hint=f"Labels run from 0 to {model.classes - 1}.")
-    return Labelled(model, label) if scale == 1 else Guided(model, label, scale)
 
 
 def labels_for_both(n: int, null: int, label: int) -> Tensor:

@@ -38,6 +38,8 @@ from models.steps import TrainStep
 
 Score = Callable[[Tensor, float], Tensor]
 """`score(x, t)`: grad log p_t(x), (N, D)."""
+Guide = Callable[[nn.Module, Knobs], nn.Module]
+"""What a network becomes under the knobs: a noise model that knows its `passes`."""
 
 
 @dataclass(frozen=True)
@@ -278,9 +280,9 @@ def times_of(sde: Sde, solver: str, evaluations: int, passes: int = 1, correctio
 
 
 def _walk(
-    sde: Sde, net: nn.Module, noise: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
+    sde: Sde, guide: Guide, net: nn.Module, noise: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
-    model = noise_model.under(net, knobs)
+    model = guide(net, knobs)
     score, corrections = torch.no_grad()(score_of(sde, model)), int(knobs["corrections"])
     times = times_of(sde, solver, evaluations, model.passes, corrections)
     x = sde.start_deviation * noise
@@ -294,35 +296,38 @@ def _walk(
 
 
 def _forward(
-    sde: Sde, net: nn.Module, x: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
+    sde: Sde, guide: Guide, net: nn.Module, x: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
     """The ODE from data to noise; with a stochastic solver chosen, by Heun's method."""
-    model, solver = noise_model.under(net, knobs), solver if solver in FIXED else "heun"
+    model, solver = guide(net, knobs), solver if solver in FIXED else "heun"
     times = times_of(sde, solver, evaluations, model.passes)[::-1]
     for step in walk_ode(sde, torch.no_grad()(score_of(sde, model)), x, times, solver):
         yield replace(step, evaluations=step.evaluations * model.passes)
 
 
-def _row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...]) -> Method:
+def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], guide: Guide = noise_model.under, **others) -> Method:
+    """A method that walks this SDE with a noise model; `guide(net, knobs)` gives the model to ask, `others` replace fields of the row."""
+
     def train(net: NoiseModel, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterator[TrainStep]:
         yield from noise_model.train(net, cloud, config, batch_size, sde.levels)
 
     def field(net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
-        return torch.no_grad()(score_of(sde, noise_model.under(net, knobs)))(x, max(time, sde.t_end))
+        return torch.no_grad()(score_of(sde, guide(net, knobs)))(x, max(time, sde.t_end))
 
     def log_density(net: nn.Module, x: Tensor, knobs: Knobs) -> Tensor:
-        return log_likelihood(sde, score_of(sde, noise_model.under(net, knobs)), x)
+        return log_likelihood(sde, score_of(sde, guide(net, knobs)), x)
 
-    return Method(
+    plain = Method(
         title=sde.title, arxiv="2011.13456", equation=equation, watch_for=watch_for, build=NoiseModel, train=train,
-        walk=partial(_walk, sde), forward=partial(_forward, sde), field=field, field_name="score", log_density=log_density,
+        walk=partial(_walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", log_density=log_density,
         density_says="the ODE's own law, by Runge-Kutta 4 in steps of 0.25 of ln σ, with the exact divergence", exact=ExactNoise,
         solvers=(*ODE_SOLVERS, *PREDICTORS), evaluations=100, knobs=(CORRECTIONS, RATIO, GUIDANCE, LABEL), presets=presets, ode=True,
     )  # fmt: skip
+    return replace(plain, **others)
 
 
 _BACK = "back: dx = [f − g² score] dt + g dw, or dx = [f − g²/2 score] dt"
-VP = _row(
+VP = row(
     vp(), f"dx = −b/2 x dt + √b dw, b = 0.1 + 19.9 t; {_BACK}",
     "The cloud keeps its size while the shape drowns in noise. The ODE's lines are smooth and the SDE's paths shiver, yet both end in the "
     "same law.",
@@ -334,13 +339,13 @@ VP = _row(
                settings={"solver": "reverse-diffusion", "evaluations": 300, "corrections": 2, "ratio": 0.16}),
     ),
 )  # fmt: skip
-SUBVP = _row(
+SUBVP = row(
     subvp(), f"dx = −b/2 x dt + √(b (1 − exp(−2I))) dw; {_BACK}",
     "It adds less noise than VP, so the cloud shrinks before it grows into noise. Compare the two at one noise level: the marginals agree "
     "but for scale.",
     (Preset(title="ODE", sentence="Less noise on the way than VP.", settings={"solver": "heun", "evaluations": 100}),),
 )  # fmt: skip
-VE = _row(
+VE = row(
     ve(), f"dx = √(dσ²/dt) dw, σ = 0.01 · 1000^t; {_BACK}",
     "Nothing pulls the points inwards, so the noise explodes to ten times the size of the data. Half of the way is spent in noise that "
     "hides the shape.",

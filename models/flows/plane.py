@@ -206,9 +206,16 @@ GLOW = replace(
 NICE = replace(
     REALNVP, title="NICE", arxiv="1410.8516",
     equation="log p(x) = log N(h) + sum a_i;  y1 = x1, y2 = x2 + m(x1);  h_i = e^a_i z_i",
-    watch_for="Four shears bend the cloud without changing any area: cells of the grid keep their size, but for one scaling. "
+    watch_for="Eight shears bend the cloud without changing any area: cells of the grid keep their size, but for one scaling. "
     "What cannot be spread apart is borrowed: thin regions of the data are reached through thin fingers of the noise.",
-    build=partial(seeded, build=lambda: nice(NICE_CONFIGS["plane"])), report=report_nice,
+    build=partial(seeded, build=lambda: nice(NICE_CONFIGS["plane"])), report=report_nice, lr=4e-3,
+)  # fmt: skip
+
+NICE_TWO = replace(
+    NICE, title="NICE, two couplings",
+    watch_for="Each coordinate is moved once, so the noise can only be sheared and not folded: the moons stay blurred. "
+    "At least three couplings are needed before every coordinate depends on every other.",
+    build=partial(seeded, build=lambda: nice(NICE_CONFIGS["plane-2"])),
 )  # fmt: skip
 
 CNF = Method(

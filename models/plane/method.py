@@ -28,12 +28,15 @@ METHODS: dict[str, str] = {
     "edm-v": "models.diffusion.edm:V_ROW",
     "edm-ve": "models.diffusion.edm:VE_ROW",
     "edm-flow": "models.diffusion.edm:FLOW_ROW",
+    "classifier": "models.diffusion.classifier_guidance:CLASSIFIER",
+    "classifier-free": "models.diffusion.classifier_guidance:CLASSIFIER_FREE",
     "flow-matching": "models.diffusion.rectified_flow:FLOW_MATCHING",
     "rectified-flow": "models.diffusion.rectified_flow:RECTIFIED_FLOW",
     "reflow": "models.diffusion.rectified_flow:REFLOW",
     "realnvp": "models.flows.plane:REALNVP",
     "glow": "models.flows.plane:GLOW",
     "nice": "models.flows.plane:NICE",
+    "nice-two": "models.flows.plane:NICE_TWO",
     "cnf": "models.flows.plane:CNF",
 }
 """Name -> "module:row", imported when asked for, since the methods stand above this package."""

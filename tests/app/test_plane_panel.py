@@ -8,10 +8,12 @@ from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
 
 from app import theme
 from app.jobs.library import OpenPicture
+from app.jobs.plane import ComparePlane
 from app.panels.plane.lane import Choice, Told
 from app.panels.plane.panel import PlanePanel
 from app.panels.plane.stages import lattice_lines
 from app.protocol.payloads import Image, Result
+from app.protocol.plane import PlaneRow
 from app.settings import Settings
 from tests.app.plane_fakes import PlaneEngine, particles
 
@@ -248,6 +250,37 @@ def test_a_click_on_a_stage_chooses_its_method(panel, qtbot):
     stage = panel.stages.stages[1]
     qtbot.mouseClick(stage, Qt.MouseButton.LeftButton, pos=stage.square().center().toPoint())
     assert panel.lanes.chosen == 1 and panel.side.method.methods.currentData() == "edm" and "stage 2" in panel.side.lane.text()
+
+
+# --- the desk -----------------------------------------------------------------------------------------------------
+
+
+def test_the_desk_compares_what_is_on_stage_and_draws_its_rows(panel):
+    panel.set_count(2)
+    panel.lanes.all[1].choice = Choice(method="edm", solver="euler", knobs=(("churn", 30.0),))
+    panel.show_page(1)
+    panel.desk.compare()
+    handle = panel.engine.last(ComparePlane)
+    assert handle.job.methods == ("flow-matching:heun", "edm:euler,churn=30") and handle.job.budgets == (4, 8, 16, 32, 64, 128)
+    handle.begin()
+    for n in (4, 8):
+        row = PlaneRow(method="flow-matching:heun", solver="heun", evaluations=n, wasserstein=1 / n, distance=1 / n**2, seconds=0.1)
+        handle.record.emit("row", row)
+    handle.succeed(Result(facts={"data_distance": 0.02, "slopes": {"flow-matching:heun": -2.0, "edm:euler,churn=30": None}}))
+    assert np.array_equal(panel.desk.errors.curves()["flow-matching:heun"].y, [1 / 16, 1 / 64])
+    assert panel.desk.distances.curves()["fresh data"].y[0] == 0.02 and "flow-matching:heun 2.00" in panel.desk.words.text()
+
+
+def test_every_solver_of_each_method(panel):
+    panel.desk.all_solvers.setChecked(True)
+    panel.desk.compare()
+    assert panel.engine.last(ComparePlane).job.methods == ("flow-matching:heun", "flow-matching:euler")
+
+
+def test_evaluations_that_are_no_numbers_are_told(panel):
+    panel.desk.budgets.setText("4 many")
+    panel.desk.compare()
+    assert "no whole numbers" in panel.banner.text()
 
 
 # --- data ---------------------------------------------------------------------------------------------------------

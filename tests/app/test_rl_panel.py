@@ -298,6 +298,26 @@ def test_only_the_run_looked_at_sends_its_agent(panel):
     assert (first.job.watch, second.job.watch) == (True, False)
 
 
+def test_the_inside_of_an_update_is_shown_on_its_page(panel):
+    handle = train(panel)[0]
+    handle.preview.emit("inside", fakes.inside())
+    assert not panel.stage.inside.charts()
+    panel.stage.pages.setCurrentWidget(panel.stage.inside)
+    assert len(panel.stage.inside.charts()) == 1
+
+
+def test_the_map_follows_the_run_and_the_moment(panel):
+    handle = train(panel)[0]
+    handle.preview.emit("plane", fakes.plane(256))
+    assert panel.side.plane.view == fakes.plane(256) and panel.side.layer.count() == 3
+    handle.record.emit("moments", (0, 512))
+    machine(panel, 512)
+    handle.preview.emit("plane", fakes.plane(2048))
+    assert panel.side.plane.view == fakes.plane(512), "what goes on now does not cover the past"
+    panel.looking.follow()
+    assert panel.side.plane.view == fakes.plane(2048)
+
+
 def test_lamps_and_metrics_explain_themselves(panel):
     train(panel)
     panel.drawing.explain("Critic")

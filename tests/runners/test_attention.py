@@ -21,8 +21,8 @@ from app.jobs.attention import (
 )
 from app.protocol import commands
 from app.protocol.attention import SCORES
-from app.protocol.events import Cancelled, Done, Failed, Record
-from app.runners import attention_views, captures
+from app.protocol.events import Cancelled, Done, Failed, Progress, Record
+from app.runners import attention_sources, attention_views, captures
 from app.runners.attention_picture import UNSEEN
 from app.runners.attention_sources import _layers_that_fit
 from app.runners.captures import STORE, Capture, Heads, Store
@@ -95,6 +95,75 @@ def count_reads(language, monkeypatch) -> list[int]:
 
     monkeypatch.setattr(language.model, "_run", run)
     return reads
+
+
+# --- reading: in pieces, on from what is known, once -----------------------------------------------------
+
+
+def pieces(language, monkeypatch) -> list[int]:
+    """How many tokens each pass read."""
+    read, original = [], language.model.forward
+
+    def forward(ids, *args, **kwargs):
+        read.append(ids.shape[1])
+        return original(ids, *args, **kwargs)
+
+    monkeypatch.setattr(language.model, "forward", forward)
+    return read
+
+
+def test_a_long_text_is_read_in_pieces_and_says_how_far(run, language, monkeypatch):
+    whole = maps_of(language)
+    monkeypatch.setattr(attention_sources, "PIECE", 20)
+    read = pieces(language, monkeypatch)
+    events = run(AttentionMap(**TEXT_JOB, layer=2, heads=(1,)))
+    told = [(e.done, e.total, e.unit) for e in events if isinstance(e, Progress) and e.total]
+    assert told[: len(read)] == [(first, len(TEXT), "tokens") for first in range(0, len(TEXT), 20)] and sum(read) == len(TEXT)
+    assert np.abs(result(events).files["map"].values - whole[2, 1].numpy()).max() < 1e-6
+    assert next(iter(STORE._entries)).capture.cache is None, "nobody reads on"
+
+
+def test_a_text_that_grows_is_read_on_and_its_maps_are_those_of_the_whole(run, language, monkeypatch):
+    ids, read = tuple(language.tokenizer.encode(TEXT)), pieces(language, monkeypatch)
+    for end in (30, 33, 41):
+        events = run(AttentionOverview(ids=ids[:end], growing=True, device="cpu"))
+        assert set(result(events).files) == {"looked"} and not records(events, "overview")
+    assert read == [30, 3, 8]
+    last = run(AttentionOverview(ids=ids, device="cpu"))
+    assert read == [30, 3, 8, len(ids) - 41] and "overview" in result(last).files
+    for layer in range(LAYERS):
+        shown = result(run(AttentionMap(ids=ids, layer=layer, heads=(1,), device="cpu"))).files["map"]
+        assert np.abs(shown.values - maps_of(language)[layer, 1].numpy()).max() < 2e-6
+    assert len(read) == 4 + LAYERS, "but for the reads of this test, nothing was read again"
+    assert all(entry.capture.cache is None for entry in STORE._entries)
+
+
+def test_another_text_is_read_from_its_beginning(run, language, monkeypatch):
+    ids, read = tuple(language.tokenizer.encode(TEXT)), pieces(language, monkeypatch)
+    run(AttentionOverview(ids=ids[:30], growing=True, device="cpu"))
+    run(AttentionOverview(ids=(ids[1], *ids[1:35]), growing=True, device="cpu"))
+    assert read == [30, 35]
+
+
+def test_two_who_want_the_same_long_text_have_it_read_once(language, monkeypatch):
+    """Also when the one that reads is ended in the middle: then the other reads."""
+    monkeypatch.setattr(attention_sources, "PIECE", 10)
+    for ended in (False, True):
+        STORE.clear()
+        read, mailbox = pieces(language, monkeypatch), Mailbox()
+        worker = loop.GpuWorker(mailbox, runners.runner, load=lambda *_a, **_k: language, expected_size=lambda key: 0)
+        worker.post(commands.Submit(run_id=1, job=AttentionOverview(**TEXT_JOB), key="a"))
+        worker.post(commands.Submit(run_id=2, job=AttentionMap(**TEXT_JOB), key="b"))
+        for _ in range(12):
+            worker.turn()
+        assert 0 < sum(read) < len(TEXT)
+        if ended:
+            worker.post(commands.Cancel(run_id=1))
+        while worker.turn():
+            pass
+        ends = {e.run_id: type(e) for e in mailbox.drain()[0] if isinstance(e, (Done, Cancelled))}
+        assert ends == {1: Cancelled if ended else Done, 2: Done}
+        assert (sum(read) == len(TEXT)) != ended and worker.zoo.pins() == 0
 
 
 # --- one map -------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ def saved(panel: PlanePanel) -> dict:
         "job": job_to_dict(data.knobs.job()),
         "source": data.source(),
         "points": [list(point) for point in data.points],
+        "page": panel.tabs.currentIndex(),
         "switches": {name: switch.isChecked() for name, switch in panel.stages.switches.items()},
     }
 
@@ -39,5 +40,6 @@ def restore(panel: PlanePanel, state: dict) -> None:
     panel.lanes.set_choices(choices)
     panel.set_count(len(choices))
     panel.show_lane(min(max(int(state["chosen"]), 0), len(choices) - 1))
+    panel.show_page(int(state["page"]) % 2)
     for name, switch in panel.stages.switches.items():
         switch.setChecked(bool(state["switches"].get(name, switch.isChecked())))

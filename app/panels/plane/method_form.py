@@ -64,6 +64,10 @@ class MethodForm(QWidget):
             self.methods.addItem(card.title, card.name)
         self.show_choice(self._choice)
 
+    def cards(self) -> dict[str, MethodCard]:
+        """The table of methods by name."""
+        return self._cards
+
     def card(self) -> MethodCard | None:
         """The method on show."""
         return self._cards.get(self._choice.method)

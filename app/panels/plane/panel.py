@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QMimeData, Qt, QTimer, Slot
 from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QStackedWidget, QTabBar
 
 from app.jobs.plane import PlaneMethods
 from app.panels.base import INSPECTOR_WIDTH, Panel, Scene
 from app.panels.errands import Errands
 from app.panels.plane import memory, scenes
+from app.panels.plane.desk import Desk
 from app.panels.plane.foot import Foot
 from app.panels.plane.intake import Intake
 from app.panels.plane.lane import Choice, Lane
@@ -44,7 +46,12 @@ class PlanePanel(Panel):
         self.intake = Intake(self.errands, self)
         self.drawing = False
         self.inspector.setMinimumWidth(INSPECTOR_WIDTH)
-        self.arrange(self.side, self.stages, self.foot, self.inspector)
+        self.desk, self.tabs, self._hero = Desk(self), QTabBar(expanding=False, drawBase=False), QStackedWidget()
+        for page, title, tip in ((self.stages, "Stage", "Particles, field and density"), (self.desk, "Desk", "Error against evaluations")):
+            self._hero.addWidget(page)
+            self.tabs.setTabToolTip(self.tabs.addTab(title), tip)
+        self.body.addWidget(self.tabs)
+        self.arrange(self.side, self._hero, self.foot, self.inspector)
         self._redraw = QTimer(self, singleShot=True, interval=REDRAW_MS)
         self._tune = QTimer(self, singleShot=True, interval=TUNE_MS)
         self._connect()
@@ -59,13 +66,21 @@ class PlanePanel(Panel):
             (self.stages.pen_moved, self._on_pen), (self.stages.switched, self.redraw), (self.foot.dragged, self.player.go),
             (self.player.moved, self.redraw), (self.lanes.learned, self.redraw_soon), (self.lanes.moved, self._on_moved),
             (self.lanes.ended, self._on_ended), (self.errands.failed, self.show_error), (self.intake.picture, data.set_picture),
-            (self._redraw.timeout, self.redraw), (self._tune.timeout, self._on_tune),
+            (self._redraw.timeout, self.redraw), (self._tune.timeout, self._on_tune), (self.tabs.currentChanged, self.show_page),
         ):  # fmt: skip
             signal.connect(slot)
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
             getattr(bar, name).connect(partial(self._on_key, name))
         bar.install_keys(self)
         QShortcut(QKeySequence("Ctrl+Return"), self, activated=self.train, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+
+    @Slot(int)
+    def show_page(self, number: int) -> None:
+        """The stage, or the desk."""
+        self.tabs.setCurrentIndex(number)
+        self._hero.setCurrentIndex(number)
+        self.foot.setVisible(number == 0)
+        self.touch()
 
     # lanes ---------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def one(panel: PlanePanel) -> Iterator[Any]:
     """Flow matching in the middle of its walk."""
     yield 0.5
+    panel.show_page(0)
     panel.train()
     yield panel.lanes.lane.handle
     panel.player.go(panel.player.replay.count * 6 // 10)
@@ -31,4 +32,15 @@ def four(panel: PlanePanel) -> Iterator[Any]:
     yield 0.5
 
 
-SCENES = [("", one), ("four", four)]
+def desk(panel: PlanePanel) -> Iterator[Any]:
+    """Euler and Heun beside each other."""
+    panel.lanes.set_choices([Choice(method=name) for name in ("flow-matching", "edm")])
+    panel.set_count(2)
+    panel.show_page(1)
+    panel.desk.all_solvers.setChecked(True)
+    panel.desk.compare()
+    yield panel.desk.handle
+    yield 0.5
+
+
+SCENES = [("", one), ("four", four), ("desk", desk)]

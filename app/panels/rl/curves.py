@@ -30,10 +30,13 @@ class Curves(QWidget):
         self._shown: Training | None = None
         self.axis, self.smoothing = QComboBox(), QComboBox()
         self.dots, self.log = QCheckBox("Episodes", checked=True), QCheckBox("Log")
-        for title, key in (("over steps", STEPS), ("over time", SECONDS)):
+        for title, key in (("steps", STEPS), ("time", SECONDS)):
             self.axis.addItem(title, key)
+        for box in (self.axis, self.smoothing):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(6)
         for span in SMOOTHING:
-            self.smoothing.addItem("as told" if span == 1 else f"smooth {span}", span)
+            self.smoothing.addItem("raw" if span == 1 else f"smooth {span}", span)
         self._build()
         self._apply()
 

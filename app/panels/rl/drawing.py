@@ -46,7 +46,7 @@ class Drawing(QObject):
             elif channel == "plane":
                 panel.side.show_plane(training.plane)
         if channel == "inside" and training is panel.trainings.shown:
-            panel.side.show_inside(training.inside)
+            panel.stage.show_inside(training)
         if channel not in ("agent", "plane", "inside"):
             self.soon()
 
@@ -66,6 +66,7 @@ class Drawing(QObject):
         panel.stage.compare.clear()
         panel.stage.agent.show_training(shown)
         panel.side.show_training(shown)
+        panel.stage.show_inside(shown)
         panel.stage.runs.select(shown)
         panel.commands.watch()
         self.soon()
@@ -107,7 +108,8 @@ class Drawing(QObject):
     def page(self) -> None:
         """Another page below."""
         self._panel.touch()
-        self.soon()
+        self._panel.stage.show_inside(self._panel.trainings.shown)
+        self.draw()
 
     # drawing -------------------------------------------------------------------------------------------------------
 

@@ -94,6 +94,7 @@ class RlPanel(Panel):
         self.commands.watch()
         self.stage.agent.show_training(self.trainings.shown if self.looking.at is None else None)
         self.side.show_training(self.trainings.shown)
+        self.stage.show_inside(self.trainings.shown)
         self.drawing.draw()
 
     def hideEvent(self, event: QHideEvent) -> None:

@@ -1,4 +1,4 @@
-"""The right column: the map of values and policy, what goes on inside the update, and words about both."""
+"""The right column: the map of values and policy, and words about the run, or about the metric or lamp that was pressed."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
 from app.panels.rl.training import Training
-from app.widgets.inside_view import InsideView
 from app.widgets.inspector import Inspector
 from app.widgets.plane_map import PlaneMap
 
 LAYERS = {"value": "Value", "advantage": "Advantage", "action": "Action", "certainty": "Certainty"}
 NO_PLANE = "Values and policy over two numbers of the state appear here while it trains: CartPole, Pendulum, MountainCar, grid worlds."
-NO_INSIDE = "The inside of each update appears here: PPO's ratios, TRPO's line search, DDPG's Q and noise."
 
 
 class SideView(QWidget):
-    """Map, inside, inspector."""
+    """Map and inspector."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.plane, self.inside, self.inspector = PlaneMap(), InsideView(), Inspector()
+        self.plane, self.inspector = PlaneMap(), Inspector()
         self.layer, self.split = QComboBox(), QSplitter(Qt.Orientation.Vertical)
         self.layer.setAccessibleName("Layer of the map")
         self.layer.setToolTip("What the colours of the map say")
@@ -39,9 +37,9 @@ class SideView(QWidget):
         head.addWidget(self.layer)
         box.addLayout(head)
         box.addWidget(self.plane, 1)
-        for widget in (top, self.inside, self.inspector):
+        for widget in (top, self.inspector):
             self.split.addWidget(widget)
-        self.split.setSizes([250, 170, 270])
+        self.split.setSizes([330, 360])
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.split)
         self.setMinimumWidth(240)
@@ -50,7 +48,6 @@ class SideView(QWidget):
     def clear(self) -> None:
         """Nothing to look into yet."""
         self.plane.clear(NO_PLANE)
-        self.inside.clear(NO_INSIDE)
         self.layer.hide()
 
     def show_training(self, training: Training | None) -> None:
@@ -58,18 +55,12 @@ class SideView(QWidget):
         self.clear()
         if training is not None:
             self.show_plane(training.plane)
-            self.show_inside(training.inside)
 
     def show_plane(self, plane: Any) -> None:
         """The map."""
         if plane is not None and self.isVisible():
             self.plane.show_view(plane)
             self._offer(tuple(self.plane.layers()))
-
-    def show_inside(self, inside: Any) -> None:
-        """What the update did."""
-        if inside and self.isVisible():
-            self.inside.show_view(inside)
 
     def follow(self, frame: Any) -> None:
         """Where the agent stands on the map."""

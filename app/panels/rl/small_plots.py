@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QGridLayout, QWidget
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from app.panels.rl import lines
 from app.panels.rl.metrics import metric, small_plots
@@ -13,6 +13,7 @@ from app.panels.rl.training import Training
 from app.widgets.metric_plot import MetricPlot
 
 COLUMNS = 3
+EMPTY = "While it trains, six plots here say how the algorithm fares: divergence, entropy, critic, losses, speed. A click makes one large."
 
 
 class SmallPlots(QWidget):
@@ -26,9 +27,13 @@ class SmallPlots(QWidget):
         self._names: tuple[str, ...] = ()
         self.plots: dict[str, MetricPlot] = {}
         self.grown = ""
+        self._empty = QLabel(EMPTY, wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter, margin=32)
+        self._empty.setProperty("role", "muted")
+        self._any = False
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(6, 4, 6, 4)
         self._grid.setSpacing(6)
+        self._grid.addWidget(self._empty, 2, 0, 1, COLUMNS)
         self.set_names(small_plots("ppo"))
 
     def set_names(self, names: Sequence[str]) -> None:
@@ -58,12 +63,16 @@ class SmallPlots(QWidget):
 
     def _arrange(self) -> None:
         for name, plot in self.plots.items():
-            plot.setVisible(not self.grown or name == self.grown)
+            plot.setVisible(self._any and (not self.grown or name == self.grown))
+        self._empty.setVisible(not self._any)
 
     def draw(self, shown: Training | None, drawn: Sequence[Training], labels: Mapping[str, str], axis: str, smoothing: int) -> None:
         """The curves as they stand, of the plots in sight."""
         if shown is not None:
             self.set_names(small_plots(shown.run_setup.algo, shown.metrics.names()))
+        if self._any != any(len(training.metrics) for training in drawn):
+            self._any = not self._any
+            self._arrange()
         for name, plot in self.plots.items():
             if plot.isVisible():
                 plot.set_axis(*lines.AXES[axis])

@@ -1,4 +1,4 @@
-"""The middle of the panel: lamps above, the agent beside the return curve, and below pages of small plots, runs, and two policies."""
+"""The middle of the panel: lamps above, the agent beside the return curve, and below pages of small plots, the update, runs, two policies."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from app.panels.rl.curves import Curves
 from app.panels.rl.film import FilmPlayer
 from app.panels.rl.runs_page import RunsPage
 from app.panels.rl.small_plots import SmallPlots
+from app.panels.rl.training import Training
+from app.widgets.inside_view import InsideView
 from app.widgets.lamp_row import LampRow
 
 
@@ -24,10 +26,12 @@ class Stage(QWidget):
     def __init__(self, player: FilmPlayer, owner: QObject, in_sight: Callable[[], bool]) -> None:
         super().__init__()
         self.lamps, self.agent, self.curves, self.small = LampRow(), AgentSide(player), Curves(), SmallPlots()
-        self.runs, self.compare, self.pages = RunsPage(), ComparePage(FilmPlayer(owner, in_sight)), QTabWidget()
+        self.inside, self.runs, self.compare = InsideView(), RunsPage(), ComparePage(FilmPlayer(owner, in_sight))
+        self.pages = QTabWidget()
         self.rows, self.across = QSplitter(Qt.Orientation.Vertical), QSplitter(Qt.Orientation.Horizontal)
         for page, title, tip in (
             (self.small, "Metrics", "What the algorithm tells about itself; a click makes a plot large and explains it"),
+            (self.inside, "Inside", "The last update from within: PPO's ratios, TRPO's line search and trust region, DDPG's Q and noise"),
             (self.runs, "Runs", "All runs, those from earlier too: show, resume, export, delete"),
             (self.compare, "Two policies", "Two policies on the same seeded episode, and where they differ"),
         ):
@@ -36,7 +40,9 @@ class Stage(QWidget):
         self.pages.currentChanged.connect(self.page_changed)
         self.across.addWidget(self.agent)
         self.across.addWidget(self.curves)
-        self.across.setSizes([270, 380])
+        self.across.setSizes([280, 300])
+        self.across.setStretchFactor(0, 1)
+        self.across.setStretchFactor(1, 1)
         self.rows.addWidget(self.across)
         self.rows.addWidget(self.pages)
         self.rows.setSizes([360, 300])
@@ -46,3 +52,12 @@ class Stage(QWidget):
         column.setSpacing(0)
         column.addWidget(self.lamps)
         column.addWidget(self.rows, 1)
+
+    def show_inside(self, training: Training | None) -> None:
+        """What the last update of a training did, if that page is in sight."""
+        if not self.inside.isVisible():
+            return
+        if training is not None and training.inside:
+            self.inside.show_view(training.inside)
+        else:
+            self.inside.clear()

@@ -11,7 +11,7 @@ from models.plane.errors import DivergedError, PlaneError
 from models.plane.method import method
 from models.solvers import final
 
-COUPLINGS, ALL = ("realnvp", "glow", "nice"), ("realnvp", "glow", "nice", "cnf")
+COUPLINGS, ALL = ("realnvp", "glow", "nice", "nice-two"), ("realnvp", "glow", "nice", "cnf")
 
 
 def noise(n=64):

@@ -1,0 +1,138 @@
+"""The comparison desk: the methods on stage from the same noise, error against number of evaluations on logarithmic axes.
+
+The distance to the end of the exact solution falls with the order of the solver: slopes 1 and 2 are those of Euler and Heun.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
+
+from app.jobs.plane import ComparePlane, PlaneJob
+from app.panels.plane.lane import Choice
+from app.protocol.errors import UserError
+from app.protocol.payloads import Curve, Result
+from app.protocol.plane import MethodCard, PlaneRow
+from app.widgets.colour_key import ColourKey, Entry
+from app.widgets.curve_view import CurveView
+
+if TYPE_CHECKING:
+    from app.panels.plane.panel import PlanePanel
+
+BUDGETS = "4 8 16 32 64 128"
+FRESH = "fresh data"
+EMPTY = (
+    "Press Compare: the methods on stage walk the same noise with few and with many evaluations, and the error of each is drawn here. "
+    "Straight lines are orders of convergence."
+)
+
+
+class Desk(QWidget):
+    """Runs a comparison and draws its rows."""
+
+    def __init__(self, panel: PlanePanel) -> None:
+        super().__init__()
+        self._panel, self.handle, self.rows = panel, None, []
+        self.errors = CurveView(x_label="evaluations of the network", y_label="mean distance to the exact end")
+        self.distances = CurveView(x_label="evaluations of the network", y_label="sliced Wasserstein-1 to held-out data")
+        for plot in (self.errors, self.distances):
+            plot.set_log(x=True, y=True)
+            plot.set_legend_shown(False)
+        self.distances.link_x(self.errors)
+        self.key, self.words = ColourKey(), QLabel(EMPTY, wordWrap=True)
+        self.words.setProperty("role", "small")
+        self.all_solvers = QCheckBox("Every solver", toolTip="Each method with all of its solvers, not only with the chosen one")
+        self.budgets = QLineEdit(BUDGETS, toolTip="Numbers of evaluations, apart by spaces", accessibleName="Evaluations")
+        self.budgets.setMaximumWidth(160)
+        self.button = QPushButton("Compare", toolTip="Train what is not trained yet, then walk")
+        foot = QHBoxLayout()
+        foot.setContentsMargins(12, 6, 12, 6)
+        foot.setSpacing(8)
+        for widget, stretch in ((self.words, 1), (self.all_solvers, 0), (QLabel("Evaluations"), 0), (self.budgets, 0), (self.button, 0)):
+            foot.addWidget(widget, stretch)
+        split = QSplitter(Qt.Orientation.Vertical)
+        split.addWidget(self.errors)
+        split.addWidget(self.distances)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.key)
+        box.addWidget(split, 1)
+        box.addLayout(foot)
+        self.button.clicked.connect(self.compare)
+
+    @Slot()
+    def compare(self) -> None:
+        """Begin anew."""
+        try:
+            budgets = tuple(int(word) for word in self.budgets.text().replace(",", " ").split())
+            shared = self._panel.side.data.shared()
+            common = {one.name: getattr(shared, one.name) for one in fields(PlaneJob)}
+            job = ComparePlane(**common, methods=self._methods(), budgets=budgets, exact=shared.exact)
+        except ValueError:
+            self._panel.show_message("warn", "The evaluations are no whole numbers.", f"Write some, such as {BUDGETS}.")
+            return
+        except UserError as error:
+            self._panel.show_error(error)
+            return
+        self.rows = []
+        for plot in (self.errors, self.distances):
+            plot.clear()
+        self.words.setText("Training and walking …")
+        self.handle = self._panel.engine.submit(job, key="plane/desk", policy="replace")
+        self.handle.record.connect(self._on_record)
+        self.handle.done.connect(self._on_done)
+        self.handle.failed.connect(self._on_failed)
+
+    def _methods(self) -> tuple[str, ...]:
+        cards = self._panel.side.method.cards()
+        written = [words for choice in self._panel.lanes.choices() for words in entrants(choice, cards, self.all_solvers.isChecked())]
+        return tuple(dict.fromkeys(written))
+
+    @Slot(str, object)
+    def _on_record(self, channel: str, payload: Any) -> None:
+        if channel == "row" and self.sender() is self.handle:
+            self.rows.append(payload)
+            self._draw()
+
+    @Slot(object)
+    def _on_done(self, result: Result) -> None:
+        base, slopes = result.facts["data_distance"], result.facts["slopes"]
+        if self.rows:
+            ends = np.array([min(row.evaluations for row in self.rows), max(row.evaluations for row in self.rows)], float)
+            self.distances.set_curve(FRESH, Curve(ends, np.full(2, base), label=FRESH), colour=7, dashed=True)
+        told = ", ".join(f"{words} {-slope:.2f}" for words, slope in slopes.items() if slope is not None)
+        orders = f"Orders (error falls as evaluations to the minus this): {told}. " if told else ""
+        self.words.setText(f"{orders}Dashed: two fresh samples of the data are {base:.4f} apart.")
+
+    @Slot(object)
+    def _on_failed(self, report: Any) -> None:
+        self.words.setText(EMPTY)
+        self._panel.show_error(report)
+
+    def _draw(self) -> None:
+        names = list(dict.fromkeys(row.method for row in self.rows))
+        self.key.set_entries([Entry(name, number % 8, number >= 8) for number, name in enumerate(names)])
+        for number, name in enumerate(names):
+            rows = [row for row in self.rows if row.method == name]
+            self._curve(self.distances, number, rows, [row.wasserstein for row in rows])
+            exact = [row for row in rows if row.distance]
+            self._curve(self.errors, number, exact, [row.distance for row in exact])
+
+    @staticmethod
+    def _curve(plot: CurveView, number: int, rows: list[PlaneRow], values: list[float]) -> None:
+        if rows:
+            x = np.array([row.evaluations for row in rows], float)
+            plot.set_curve(rows[0].method, Curve(x, np.array(values), label=rows[0].method), colour=number % 8, dashed=number >= 8)
+
+
+def entrants(choice: Choice, cards: dict[str, MethodCard], every: bool) -> list[str]:
+    """A lane as the desk writes it: "edm:heun,churn=40", with each of the method's solvers if wished."""
+    card = cards.get(choice.method)
+    solvers = card.solvers if every and card is not None else (choice.solver or (card.solvers[0] if card else ""),)
+    knobs = [f"{name}={value:g}" for name, value in choice.knobs]
+    return [f"{choice.method}:{','.join(filter(None, (solver, *knobs)))}" for solver in solvers]
