@@ -200,6 +200,8 @@ class MainWindow(QMainWindow):
                 self.banner.show_error(report(error))
                 return None
             made.restore()
+            made.handed.connect(self._on_handed)
+            made.told.connect(self._on_told)
             self._panels[panel_id] = made
             self.stack.addWidget(made)
             if self._engine_started:
@@ -238,6 +240,18 @@ class MainWindow(QMainWindow):
         rows += [(page.accessibleName(), keys, what) for page in self.pages.values() for keys, what in page.key_help()]
         panel = self.current_panel()
         return rows + [(panel.title, keys, what) for keys, what in panel.key_help()] if panel else rows
+
+    @Slot(str, object)
+    def _on_handed(self, panel_id: str, what: object) -> None:
+        """One panel has something for another; they do not know each other."""
+        self.show_panel(panel_id)
+        if panel_id in self._panels:
+            self._panels[panel_id].take(what)
+
+    @Slot(str, object)
+    def _on_told(self, panel_id: str, what: object) -> None:
+        if panel_id in self._panels:
+            self._panels[panel_id].follow(what)
 
     @Slot()
     def _on_page_closed(self) -> None:

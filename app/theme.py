@@ -118,7 +118,6 @@ class Appearance(QObject):
     def _paint(self) -> None:
         dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
         self.tokens = THEMES.get(self.choice, DARK if dark else LIGHT)
-        _font.cache_clear()  # the system's font may be another by now
         app = QApplication.instance()
         if app.style().objectName() != "fusion":
             app.setStyle("Fusion")
@@ -148,20 +147,16 @@ def tokens() -> Tokens:
 
 def colour(role: str, alpha: int = 255) -> QColor:
     """A role of the theme in use as ``QColor``, for widgets that paint themselves."""
-    return QColor(_colour(getattr(tokens(), role), alpha))
-
-
-@cache
-def _colour(name: str, alpha: int) -> QColor:
-    """Read from its name once; painters of many tokens ask a thousand times a second."""
-    made = QColor(name)
+    made = QColor(getattr(tokens(), role))
     made.setAlpha(alpha)
     return made
 
 
 def data_colour(index: int, alpha: int = 255) -> QColor:
     """Colour ``index`` (modulo 8) of the categorical set."""
-    return QColor(_colour(tokens().data[index % len(tokens().data)], alpha))
+    made = QColor(tokens().data[index % len(tokens().data)])
+    made.setAlpha(alpha)
+    return made
 
 
 def reduced_motion() -> bool:
@@ -181,12 +176,6 @@ def duration(ms: int = 150) -> int:
 
 def font(px: int = BODY, *, mono: bool = False, bold: bool = False) -> QFont:
     """The system's font in ``px`` pixels with tabular figures; monospace for tokens, ids and code."""
-    return QFont(_font(px, mono, bold))
-
-
-@cache
-def _font(px: int, mono: bool, bold: bool) -> QFont:
-    """Put together once a theme; painters ask for it at every paint."""
     kind = QFontDatabase.SystemFont.FixedFont if mono else QFontDatabase.SystemFont.GeneralFont
     made = QFontDatabase.systemFont(kind)
     made.setPixelSize(max(px, LEAST))

@@ -20,11 +20,11 @@ import pytest
 
 from app.jobs import JOBS, job_class
 from app.jobs.attention_lab import AttentionLengths, AttentionScale, FlashTiles
-from app.protocol import attention, chat, commands, errors, events, infotext, job, models, payloads, rl, status
+from app.protocol import attention, chat, commands, errors, events, infotext, job, models, payloads, plane, rl, status
 from app.registry import PANELS
 from app.runners import RUNNERS, runner
 from tests.app import attention_lab_fakes as lab_fakes
-from tests.app import routing_fakes
+from tests.app import plane_fakes, routing_fakes
 
 ROOT = Path(__file__).resolve().parent.parent
 QT = ("PySide6", "pyqtgraph", "qtawesome", "shiboken6")
@@ -294,12 +294,23 @@ def rl_samples() -> list[object]:
     ]  # fmt: skip
 
 
+def plane_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/plane.py`."""
+    xy, cards = np.zeros((3, 2)), plane_fakes.CARDS
+    row = plane.PlaneRow(method="edm", solver="heun", evaluations=8, wasserstein=0.1, distance=None, seconds=0.1)
+    loss = plane.PlaneLoss(step=1, total=2, loss=0.5, seconds=0.1, metrics=(("round", 1.0),))
+    points, arrows = plane.CloudPoints(xy, "Moons", (0.0, 0.0), 1.0), plane.Arrows(xy, xy, "velocity", 0, 0.5)
+    return [plane_fakes.CHURN, plane_fakes.REPAIR, cards[0], plane_fakes.CLOUDS[0], plane_fakes.particles(1), points, loss, arrows, row,
+            plane.DensityMap(np.eye(2), 3.0, "exact")]  # fmt: skip
+
+
 def samples() -> list[object]:
     """One value of each dataclass of the protocol."""
     grey = payloads.Image(np.full((2, 3, 3), 7, np.uint8), label="grey")
     person = payloads.Person(points=((1.0, 2.0, 1.0),) * 18)
     report = errors.ErrorReport(kind="bug", title="no")
-    others = [infotext.Infotext(), *chat_samples(), *model_samples(), *routing_samples(), *attention_samples(), *lab_samples(), *rl_samples()]
+    families = (chat_samples, model_samples, routing_samples, attention_samples, lab_samples, plane_samples, rl_samples)
+    others = [infotext.Infotext(), *(one for family in families for one in family())]
     return [
         grey, person, report, Sample(), job.Knob(lo=0), status.WorkerStatus(),
         payloads.Points(np.zeros((2, 2))), payloads.Curve([1, 2], [3, 4]), payloads.Matrix(np.eye(2)),

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QMimeData, Qt, QTimer, Slot
+from PySide6.QtCore import QByteArray, QMimeData, Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from app.protocol.errors import ErrorReport, UserError
@@ -25,6 +25,10 @@ Scene = tuple[str, Callable[["Panel"], Any]]
 class Panel(QWidget):
     """Base of all panels; fill ``self.body``."""
 
+    handed = Signal(str, object)
+    """Another panel's id, and what it should show: the window brings that panel to the front and lets it `take` that."""
+    told = Signal(str, object)
+    """The same about something handed over before that has grown: the other panel stays where it is, and may `follow`."""
     panel_id = ""
     title = ""
 
@@ -144,6 +148,12 @@ class Panel(QWidget):
     def accept_drop(self, mime: QMimeData) -> bool:
         """Take something dropped on the window; False if it is nothing for this panel."""
         return False
+
+    def take(self, what: object) -> None:
+        """Show what another panel has handed over."""
+
+    def follow(self, what: object) -> None:
+        """What was handed over has grown."""
 
     def screenshot_scenes(self) -> list[Scene]:
         """Pairs of a name and a callable that prepares the panel for a picture (`app.screenshots` has the rules)."""

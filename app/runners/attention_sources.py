@@ -77,6 +77,7 @@ def text_sight(job: AttentionJob, ctx: Ctx, stack: ExitStack) -> Generator[Event
     capture = STORE.find(language.model, key)
     if capture is None:
         capture = Capture(looked={"text": _text_looked(language, ids)}, ids=torch.tensor([ids], device=ctx.device))
+        STORE.keep(language.model, key, capture, ctx.device)  # so that others who want it find it while it is being read
     return Sight(capture=capture, source="text", read=partial(_read, capture, key, language.model, ctx, growing))
 
 
@@ -98,7 +99,6 @@ def _read(capture: Capture, key: tuple, model: Llama, ctx: Ctx, growing: bool, l
     begun = STORE.beginning(model, key[1], ctx.device) if whole else None
     capture.parts.clear()
     capture.reading = True
-    STORE.keep(model, key, capture, ctx.device)  # so that others who want it wait
     try:
         capture.parts |= yield from _heads_of(capture, model, ctx, wanted, begun, growing and whole)
     finally:

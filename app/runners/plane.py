@@ -82,8 +82,9 @@ def plane(job: Plane, ctx: Ctx) -> Run:
     row, (points, key) = method(job.method), open_cloud(job)
     knobs, solver = row.settings(read_knobs(job.knobs)), row.check_solver(job.solver)
     yield Record(channel="method", payload=card(job.method))
-    held_out = points.held_out(HELD_OUT)
-    yield Record(channel="cloud", payload=CloudPoints(display.array(held_out), points.title, points.centre, points.scale))
+    shown = CloudPoints(display.array(points.held_out(HELD_OUT)), points.title, points.centre, points.scale)
+    yield Record(channel="cloud", payload=shown)
+    held_out = points.held_out(HELD_OUT, label=label_of(knobs))
     trained = yield from prepared(job, ctx, job.method, points, key, job.exact)
     walk = Walk(row, trained.net, solver, job.evaluations or row.evaluations, knobs)
     noise = torch.randn(job.samples, 2, generator=torch.Generator().manual_seed(job.seed))
@@ -98,8 +99,14 @@ def plane(job: Plane, ctx: Ctx) -> Run:
         "notice": " ".join(filter(None, (trained.notice, walk.notice))), "settings": knobs,
     }  # fmt: skip
     samples = display.array(walk.end.x)
-    shown = picture(samples, display.array(held_out), np.stack([display.array(at) for at in walk.trails]), caption(row, told))
-    return Result(files={"samples.npy": samples, "held_out.npy": display.array(held_out), "picture.png": shown}, facts=told)
+    drawn = picture(samples, display.array(held_out), np.stack([display.array(at) for at in walk.trails]), caption(row, told))
+    return Result(files={"samples.npy": samples, "held_out.npy": display.array(held_out), "picture.png": drawn}, facts=told)
+
+
+def label_of(knobs: dict[str, float]) -> int | None:
+    """The label that a guided walk heads for, if it does: samples are then measured against points of that label."""
+    label = int(knobs.get("label", -1))
+    return label if label >= 0 else None
 
 
 def follow(walk: Walk, start: Tensor, way: str, job: Plane, ctx: Ctx) -> Generator[Event, None, None]:
@@ -160,7 +167,7 @@ def arrows(walk: Walk, step: PlaneStep, side: int, index: int) -> Arrows:
 
 def measured(walk: Walk, points: Cloud, held_out: Tensor, noise: Tensor, job: Plane, ctx: Ctx) -> Generator[Event, None, dict]:
     """Distance to held-out points beside that of fresh data, likelihood where there is one, and what the method tells of itself."""
-    apart = sliced_wasserstein(points.held_out(len(noise), seed=1), held_out)
+    apart = sliced_wasserstein(points.held_out(len(noise), seed=1, label=label_of(walk.knobs)), held_out)
     facts = {"sliced_wasserstein": sliced_wasserstein(walk.end.x, held_out), "data_distance": apart, "projections": PROJECTIONS}
     if walk.row.log_density is not None:
         scored = yield from in_pieces(walk, held_out[:SCORED], ctx, "likelihood")

@@ -14,6 +14,7 @@ from app.protocol.errors import UserError
 from app.protocol.events import Event, Record, Step
 from app.protocol.payloads import Result
 from app.protocol.plane import PlaneRow
+from app.runners.plane import HELD_OUT, label_of
 from app.runners.plane_training import card, last, open_cloud, prepared, walked
 from app.worker.context import Ctx
 from models.plane.errors import DivergedError
@@ -61,11 +62,11 @@ def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
     if not entrants or not job.budgets:
         raise UserError("There is nothing to compare.", hint="Name a method and a number of evaluations.")
     points, key = open_cloud(job)
-    held_out = points.held_out(10_000)
     noise = torch.randn(job.samples, 2, generator=torch.Generator().manual_seed(job.seed))
     rows, done, total = [], 0, len(entrants) * len(job.budgets)
     for entrant in entrants:
         yield Record(channel="method", payload=card(entrant.name))
+        held_out = points.held_out(HELD_OUT, label=label_of(entrant.knobs))
         exact = job.exact and entrant.row.exact is not None
         net = (yield from prepared(job, ctx, entrant.name, points, key, exact)).net
         ideal = reference(entrant, net, noise, job) if entrant.row.ode else None
@@ -78,7 +79,7 @@ def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
             done += 1
             yield Step(index=done, total=total)
     slopes = {words: slope_of([row for row in rows if row.method == words]) for words in dict.fromkeys(row.method for row in rows)}
-    base = sliced_wasserstein(points.held_out(job.samples, seed=1), held_out)
+    base = sliced_wasserstein(points.held_out(job.samples, seed=1), points.held_out(HELD_OUT))
     facts = {"cloud": points.title, "data_distance": base, "slopes": slopes, "table": table(rows, slopes, base)}
     return Result(files={"rows.json": [asdict(row) for row in rows], "rows.csv": as_csv(rows)}, facts=facts)
 

@@ -22,7 +22,7 @@ CHARTS: dict[type, tuple[type[ChartBox], ...]] = {
 }
 """The charts that draw each kind of view."""
 EMPTY = "PPO shows its ratios here, TRPO its line search, DDPG its Q surface and noise, from the first update on."
-WIDE = 1.4
+WIDE = 1.1
 """Width over height from which charts stand side by side."""
 
 

@@ -103,10 +103,10 @@ class LandscapeChart(ChartBox):
 def boundary(plane: Landscape, delta: float) -> list[np.ndarray]:
     """Lines on which the true KL is delta, (k, 2) in the plane's units."""
     kl = np.nan_to_num(np.asarray(plane.kl, float), nan=1e9, posinf=1e9)
-    lines = pg.functions.isocurve(kl.T, delta, connected=True, extendToEdge=True)
+    lines = pg.functions.isocurve(kl.T, delta, connected=True)
     steps = np.arange(len(plane.x)), np.arange(len(plane.y))
     found = []
     for line in lines:
-        at = np.asarray(line, float) - 1.0  # `extendToEdge` moves the table by one cell, and numbers stand at the corners of cells
+        at = np.asarray(line, float) - 0.5  # pyqtgraph counts from the corners of cells
         found.append(np.stack((np.interp(at[:, 0], steps[0], plane.x), np.interp(at[:, 1], steps[1], plane.y)), 1))
     return found

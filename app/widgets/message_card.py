@@ -20,6 +20,7 @@ from app.widgets.token_text import TokenText
 
 ACTIONS = {
     "tokens": ("tokens", "Show the tokens, coloured by what became of their drafts"),
+    "attention": ("eye", "Look at the attention of this reply: opens its tokens in the panel Attention"),
     "copy": ("copy", "Copy this message"),
     "edit": ("pen", "Edit and send again: the old branch stays"),
     "renew": ("refresh", "Answer again: the old answer stays as a branch (Ctrl+R)"),
@@ -53,6 +54,7 @@ class MessageCard(QFrame):
     switched = Signal(int, int)
     footer_clicked = Signal(int)
     tokens_toggled = Signal(int, bool)
+    attention_wanted = Signal(int)
     token_selected = Signal(int, int)
     ghost_clicked = Signal(int, int, int)
     round_hovered = Signal(int, int)
@@ -91,7 +93,7 @@ class MessageCard(QFrame):
         self._head_row = row
         self._back = self._forth = self._place = None
         self._buttons: dict[str, QToolButton] = {}
-        wanted = ("copy", "edit") if self.look.role == "user" else ("tokens", "copy", "renew")
+        wanted = ("copy", "edit") if self.look.role == "user" else ("tokens", "attention", "copy", "renew")
         for name in wanted:
             picture, tip = ACTIONS[name]
             self._buttons[name] = self._button(picture, tip, getattr(self, f"_on_{name}"))
@@ -135,7 +137,7 @@ class MessageCard(QFrame):
         self._footer.setToolTip(look.footer_tip)
         self._footer.setEnabled(bool(look.footer))
         self._footer.setVisible(look.role == "assistant")
-        for name, able in (("edit", look.editable), ("renew", look.renewable), ("tokens", look.tokens)):
+        for name, able in (("edit", look.editable), ("renew", look.renewable), ("tokens", look.tokens), ("attention", look.tokens)):
             if name in self._buttons:
                 self._buttons[name].setEnabled(able)
         self.setAccessibleName(f"{look.title}: {look.footer}" if look.footer else look.title)
@@ -260,6 +262,10 @@ class MessageCard(QFrame):
     @Slot()
     def _on_edit(self) -> None:
         self.begin_edit()
+
+    @Slot()
+    def _on_attention(self) -> None:
+        self.attention_wanted.emit(self.key)
 
     @Slot()
     def _on_renew(self) -> None:

@@ -13,8 +13,8 @@ MOST_SIDE = 600
 """Pixels a side of the layer of points; a larger stage shows it enlarged, so that ten thousand points stay cheap."""
 OPAQUE = 1.1
 """Ink of a point's middle; n points over each other cover 1 - exp(-n OPAQUE)."""
-HEAD = 0.34
-"""Length of an arrow's head, as a share of its own."""
+HEAD, BARB = 0.34, 0.45
+"""Length of an arrow's head, as a share of its own, and the angle of its barbs."""
 GAMMA = 0.6
 """A density is shown as this power of its share of the largest, so that thin parts can be seen."""
 PARTS = 4
@@ -89,17 +89,15 @@ def _shades(rgb: int) -> np.ndarray:
 
 
 def arrow_lines(tails: np.ndarray, tips: np.ndarray) -> list[QLineF]:
-    """Shaft and two barbs for each arrow; tails and tips (N, 2) in pixels."""
-    lines = []
-    for (x0, y0), (x1, y1) in zip(tails.tolist(), tips.tolist()):
-        dx, dy = x1 - x0, y1 - y0
-        if dx * dx + dy * dy < 4:
-            continue
-        lines.append(QLineF(x0, y0, x1, y1))
-        for turn in (-0.45, 0.45):
-            c, s = math.cos(turn), math.sin(turn)
-            lines.append(QLineF(x1, y1, x1 - HEAD * (c * dx - s * dy), y1 - HEAD * (s * dx + c * dy)))
-    return lines
+    """Shaft and two barbs for each arrow; tails and tips (N, 2) in pixels. Arrows shorter than two pixels are left out."""
+    along = tips - tails
+    long = np.hypot(*along.T) >= 2
+    tails, tips, along = tails[long], tips[long], along[long]
+    lines = [np.hstack([tails, tips])]
+    for turn in (-BARB, BARB):
+        c, s = math.cos(turn), math.sin(turn)
+        lines.append(np.hstack([tips, tips - HEAD * along @ np.array([[c, s], [-s, c]])]))
+    return [QLineF(*ends) for ends in np.vstack(lines).tolist()]
 
 
 def arrow_tips(places: np.ndarray, vectors: np.ndarray, spacing: float) -> tuple[np.ndarray, float]:

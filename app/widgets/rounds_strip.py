@@ -24,7 +24,6 @@ NARROW, COLUMN, WIDE = 14, 50, 120
 SPLIT, GAP = 4, 4
 SPLIT_COLOURS = (3, 0, 6)  # draft, verify, other: indices of the data colours
 TEXT_LEAST, MARK_LEAST = 13, 8
-MIDDLE_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter  # made once: flags of Python are slow
 MOST_REFUSED = 3  # refused nodes of a tree that are stacked in its column
 
 
@@ -241,7 +240,7 @@ class RoundsStrip(QAbstractScrollArea):
             painter.setPen(theme.colour(role(cell.fate)) if font.strikeOut() else theme.colour("text"))
             words = inner.adjusted(12, 0, 0, 0)
             shown = painter.fontMetrics().elidedText(visible(cell.text).strip() or "␣", Qt.TextElideMode.ElideRight, int(words.width()))
-            painter.drawText(words, MIDDLE_LEFT, shown)
+            painter.drawText(words, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, shown)
 
     # mouse ---------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ from app.widgets.token_words import ghost_tip, quoted, token_tip
 EMPTY_HEIGHT = 20
 FULL_ENTROPY = 4.0  # nats at which the bar over a token has its full height
 LEAST_WIDTH, FIRST_WIDTH = 40, 560.0
-MIDDLE_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter  # made once: flags of Python are slow
 MOST_PICTURES = 48  # painted lines that are kept: more than fit a tall window
 
 
@@ -193,7 +192,7 @@ class TokenText(QWidget):
         kind = chip.kind
         if pale:
             painter.setPen(theme.colour("muted", 110))
-            painter.drawText(place.adjusted(1, 0, 0, 0), MIDDLE_LEFT, chip.text)
+            painter.drawText(place.adjusted(1, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, chip.text)
             return
         tint = ground(kind)
         if tint is not None:
@@ -202,7 +201,7 @@ class TokenText(QWidget):
             painter.fillRect(place, theme.colour("accent", 38))
         self._paint_entropy(painter, chip, place)
         painter.setPen(theme.colour("text"))
-        painter.drawText(place.adjusted(1, 0, 0, 0), MIDDLE_LEFT, chip.text)
+        painter.drawText(place.adjusted(1, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, chip.text)
         colour = ink(kind)
         if kind == "accepted":
             painter.fillRect(QRectF(place.left(), place.bottom() - 2, place.width(), 2), colour)
@@ -228,7 +227,7 @@ class TokenText(QWidget):
             if self._shown is None or ghost.round < self._shown:
                 painter.setPen(ink(ghost.fate))
                 place = QRectF(ghost.x, y, ghost.width, self.layout_.heights.ghost)
-                painter.drawText(place, MIDDLE_LEFT, ghost.text)
+                painter.drawText(place, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, ghost.text)
         painter.setFont(self.font())
 
     def _update_round(self, number: int) -> None:

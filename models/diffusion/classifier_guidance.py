@@ -117,7 +117,7 @@ def exact(mixture: Mixture) -> Pair:
 def train(net: Pair, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterator[TrainStep]:
     """Both at once, on the same noised points: squared error of the noise plus cross-entropy of the label, VP's levels."""
     if cloud.classes < 2:
-        raise PlaneError(f"{cloud.title} has one part only, so there is nothing to guide to.", hint="Choose data with labels, such as moons.")
+        raise PlaneError(f"{cloud.title} has one part only: there is nothing to guide to.", hint="Choose data with labels, such as moons.")
     net.model.seen.fill_(cloud.classes)
 
     def loss(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -192,7 +192,7 @@ REALNVP = Method(
     "Between the moons a thin thread stays: one connected sheet of noise can be stretched, but never torn.",
     build=partial(seeded, build=realnvp), train=train, walk=walk_layers, forward=forward_layers, layers=layers,
     log_density=log_density, density_says="exact", report=report, solvers=(LAYERS,), evaluations=1,
-    knobs=(TEMPERATURE,), presets=(COOL,), lr=2e-3, batch_size=512, train_steps=3000,
+    knobs=(TEMPERATURE,), presets=(COOL,), lr=2e-3, batch_size=512, train_steps=1500,
 )  # fmt: skip
 
 GLOW = replace(
@@ -200,7 +200,7 @@ GLOW = replace(
     equation="log p(x) = log N(f(x)) + sum log|det df_k|;  a step: actnorm e^ls (x + b), then W = P L (U + diag s), then a coupling",
     watch_for="Turns take the place of taking turns: the matrix W mixes both coordinates before every coupling. "
     "Actnorm is set once from the first batch, so training begins with a standardised cloud.",
-    build=partial(seeded, build=glow_plane),
+    build=partial(seeded, build=glow_plane), train_steps=1000,
 )  # fmt: skip
 
 NICE = replace(
@@ -208,7 +208,7 @@ NICE = replace(
     equation="log p(x) = log N(h) + sum a_i;  y1 = x1, y2 = x2 + m(x1);  h_i = e^a_i z_i",
     watch_for="Eight shears bend the cloud without changing any area: cells of the grid keep their size, but for one scaling. "
     "What cannot be spread apart is borrowed: thin regions of the data are reached through thin fingers of the noise.",
-    build=partial(seeded, build=lambda: nice(NICE_CONFIGS["plane"])), report=report_nice, lr=4e-3,
+    build=partial(seeded, build=lambda: nice(NICE_CONFIGS["plane"])), report=report_nice, lr=4e-3, train_steps=2000,
 )  # fmt: skip
 
 NICE_TWO = replace(
@@ -241,5 +241,5 @@ CNF = Method(
         Preset(title="Estimated trace", sentence="One probe for each point: the density map grows grainy, its mean stays right.",
                settings={"probes": 1}),
     ),
-    lr=5e-3, batch_size=512, train_steps=800,
+    lr=1e-2, batch_size=512, train_steps=450,
 )  # fmt: skip

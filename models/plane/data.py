@@ -55,9 +55,15 @@ class Cloud:
         """n standardised points, (n, 2) float32."""
         return self.labelled(n, generator)[0]
 
-    def held_out(self, n: int, seed: int = 0) -> Tensor:
-        """n points that no training draws: from another seed."""
-        return self.sample(n, torch.Generator().manual_seed(HELD_OUT_SEED + seed))
+    def held_out(self, n: int, seed: int = 0, label: int | None = None) -> Tensor:
+        """n points, of one label if it is given, that no training draws: from another seed."""
+        generator = torch.Generator().manual_seed(HELD_OUT_SEED + seed)
+        if label is None:
+            return self.sample(n, generator)
+        if not 0 <= label < self.classes:
+            raise PlaneError(f"{self.title} has no label {label}.", hint=f"Its labels run from 0 to {self.classes - 1}.")
+        x, labels = self.labelled(2 * n * self.classes, generator)  # about 2 n of them
+        return x[labels == label][:n]
 
 
 def cloud(name: str) -> Cloud:

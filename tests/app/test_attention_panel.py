@@ -564,6 +564,84 @@ def test_a_reply_is_looked_at_token_for_token(panel):
     assert panel.form.job().ids == () and panel.form._exact.text() == ""
 
 
+# --- a reply that is being written ------------------------------------------------------------------------------
+
+
+def reply(count: int, growing: bool = True, model: str = "smollm2") -> AttentionOverview:
+    return AttentionOverview(model=model, ids=tuple(range(3, 3 + count)), text="so far", growing=growing)
+
+
+def test_a_reply_is_followed_token_by_token_until_its_end(panel):
+    panel.take(reply(4))
+    panel.engine.answer()
+    assert panel.stage.chips.text() == "t3|t4|t5|t6" and panel.form.look.text() == "Look"
+    assert np.isnan(panel.stage.heads.grid._maps).all() if panel.stage.heads.grid._maps is not None else True
+    panel.selection.select(1, (2,))
+    panel.engine.answer()
+    for count in (6, 9):
+        panel.follow(reply(count))
+        assert panel.stage.map._parts or count == 6, "the map before stays until the larger one comes"
+        panel.engine.answer()
+        assert panel.stage.chips.count() == count and panel.form.ids == reply(count).ids and panel.looker.job.growing
+        np.testing.assert_allclose(shown(panel), expected(panel, (2,), layer=1), rtol=1e-5)
+        newest = expected(panel, (2,), layer=1)[count - 1]
+        np.testing.assert_allclose([panel.stage.chips.weight(n) for n in range(count)], newest, rtol=1e-5)
+    assert "Following a reply: 9 tokens" in panel.timeline.busy() and panel.selection.pinned == Focus("rows", (8,))
+    panel.follow(reply(10, growing=False))
+    panel.engine.answer()
+    assert not np.isnan(panel.stage.heads.grid._maps[3]).any() and "12 heads" in panel.timeline.busy()
+    assert panel.stage.chips.count() == 10 and panel.selection.heads == (2,) and not panel.live.going
+    asked = len(panel.engine.out(AttentionOverview))
+    panel.follow(reply(12))
+    assert len(panel.engine.out(AttentionOverview)) == asked, "it has ended"
+
+
+def test_a_reply_is_looked_at_one_look_after_the_other(panel):
+    panel.take(reply(4))
+    for count in (5, 6, 7):
+        panel.follow(reply(count))
+    looks = panel.engine.out(AttentionOverview)
+    assert [len(handle.job.ids) for handle in looks] == [4], "what is in work is not cut off by more of the same"
+    panel.engine.answer()
+    assert [len(handle.job.ids) for handle in panel.engine.out(AttentionOverview)] == [4, 7]
+
+
+def test_whoever_pins_a_token_or_types_is_left_alone(panel):
+    panel.take(reply(4))
+    panel.engine.answer()
+    panel.selection.pin("rows", 1)
+    panel.follow(reply(6))
+    panel.engine.answer()
+    assert panel.selection.pinned == Focus("rows", (1,)) and panel.stage.chips.count() == 6
+    panel.form.text.setPlainText("another text")
+    panel.follow(reply(8))
+    panel.engine.answer()
+    assert panel.stage.chips.count() == 6 and panel.form.job().text == "another text" and not panel.live.going
+    look(panel)
+    panel.follow(reply(9))
+    panel.engine.answer()
+    assert panel.form.job().text == TEXT
+
+
+def test_a_reply_is_not_read_while_nobody_sees_it(panel):
+    panel.take(reply(4))
+    panel.engine.answer()
+    panel.hide()
+    panel.follow(reply(6))
+    panel.follow(reply(8))
+    assert len(panel.engine.out(AttentionOverview)) == 1
+    panel.show()
+    panel.engine.answer()
+    assert [len(handle.job.ids) for handle in panel.engine.out(AttentionOverview)] == [4, 8] and panel.stage.chips.count() == 8
+
+
+def test_a_reply_of_another_kind_of_model_is_told_once(panel):
+    panel.take(reply(4, model="language:/x"))
+    panel.engine.out(AttentionOverview)[-1].fail("It is of a family whose attention cannot be shown.")
+    panel.follow(reply(6, model="language:/x"))
+    assert "cannot be shown" in panel.banner.text() and len(panel.engine.out(AttentionOverview)) == 1
+
+
 # --- files and state --------------------------------------------------------------------------------------------
 
 

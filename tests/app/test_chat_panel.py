@@ -11,6 +11,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QStyle, QStyleOptionComboBox
 
+from app.jobs.attention import AttentionOverview
 from app.jobs.chat import (
     Chat,
     ChatStatus,
@@ -109,6 +110,36 @@ def test_a_reply_streams_into_its_card_and_its_tokens(panel, qtbot):
     assert texts(panel) == ["What is a fox?", REPLY] and not panel.runs.active
     assert "tok/s" in card(panel).look.footer and "draft tokens accepted" in card(panel).look.footer
     assert panel.stage.composer.text() == "" and "fox is a small animal" in card(panel).body.toPlainText()
+
+
+def test_the_attention_of_a_reply_is_asked_for_with_its_exact_tokens(panel, qtbot):
+    """At once when the button is pressed, then while it grows, and once more at its end; no other reply after that."""
+    handed, told, rounds = [], [], rounds_of()
+    panel.handed.connect(lambda *what: handed.append(what))
+    panel.told.connect(lambda *what: told.append(what))
+    handle = say(panel)
+    handle.begin()
+    handle.tell_prompt()
+    panel.messages.flush()
+    card(panel)._buttons["attention"].click()
+    assert handed == [] and "nothing to look at yet" in panel.banner.text()
+    handle.tell_round(rounds[0])
+    card(panel)._buttons["attention"].click()
+    first = tuple(token.id for token in rounds[0].tokens)
+    assert handed == [("attention", AttentionOverview(model="smollm2", ids=(*PROMPT_IDS, *first), text=rounds[0].text, growing=True))]
+    for round_ in rounds[1:]:
+        handle.tell_round(round_)
+    assert told == [], "not round by round"
+    whole = (*PROMPT_IDS, *(token.id for round_ in rounds for token in round_.tokens))
+    qtbot.waitUntil(lambda: len(told) == 1)
+    assert told[0][1].ids == whole and told[0][1].growing
+    handle.tell_counters(rounds)
+    handle.finish(rounds)
+    assert told[1:] == [("attention", AttentionOverview(model="smollm2", ids=whole, text=REPLY))]
+    say(panel, "And a hen?").answer()
+    assert len(told) == 2
+    card(panel, 1)._buttons["attention"].click()
+    assert handed[1] == told[1], "a finished reply too"
 
 
 def test_many_rounds_in_one_turn_of_the_timer_are_shown_once(panel, qtbot, monkeypatch):

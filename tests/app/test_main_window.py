@@ -147,6 +147,24 @@ def test_panels_are_made_on_first_show_and_told_once(open_window):
     assert window.current_panel().lived == ["ready"]
 
 
+def test_what_one_panel_hands_to_another_is_brought_to_the_front(open_window):
+    """What has grown reaches a panel that is there, and moves nobody."""
+    window = open_window()
+    notes, got = window.current_panel(), []
+    notes.told.emit("other", "early")
+    assert list(window._panels) == ["notes"]
+    notes.handed.emit("broken", "lost")
+    notes.handed.emit("nowhere", "lost")
+    assert window.current_panel() is notes
+    other = window.panel("other")
+    other.take, other.follow = lambda what: got.append(("take", what)), lambda what: got.append(("follow", what))
+    notes.handed.emit("other", "first")
+    assert window.current_panel() is other
+    window.show_panel("notes")
+    notes.told.emit("other", "more")
+    assert window.current_panel() is notes and got == [("take", "first"), ("follow", "more")]
+
+
 def test_a_panel_that_cannot_be_made_is_said_and_the_old_one_stays(open_window):
     window = open_window()
     window.show_panel("broken")

@@ -309,13 +309,13 @@ def test_the_inside_of_an_update_is_shown_on_its_page(panel):
 def test_the_map_follows_the_run_and_the_moment(panel):
     handle = train(panel)[0]
     handle.preview.emit("plane", fakes.plane(256))
-    assert panel.side.plane.view == fakes.plane(256) and panel.side.layer.count() == 3
+    assert panel.side.plane._view == fakes.plane(256) and panel.side.layer.count() == 3
     handle.record.emit("moments", (0, 512))
     machine(panel, 512)
     handle.preview.emit("plane", fakes.plane(2048))
-    assert panel.side.plane.view == fakes.plane(512), "what goes on now does not cover the past"
+    assert panel.side.plane._view == fakes.plane(512), "what goes on now does not cover the past"
     panel.looking.follow()
-    assert panel.side.plane.view == fakes.plane(2048)
+    assert panel.side.plane._view == fakes.plane(2048)
 
 
 def test_lamps_and_metrics_explain_themselves(panel):
@@ -475,7 +475,7 @@ def test_an_earlier_run_is_shown_with_its_lamps_and_policies(panel):
 
 def test_a_run_is_exported_into_a_folder(panel, tmp_path, settings):
     with_cards(panel, fakes.card(1, state="finished"))
-    panel.commands.export_to(panel.library.entries()[0], tmp_path / "out")
+    panel.wishes.export_to(panel.library.entries()[0], tmp_path / "out")
     newest(panel, ExportRl).succeed(Result(files={"metrics.csv": "a,b\n", "policy.safetensors": b"\x00"}))
     settings.storage.flush()
     assert (tmp_path / "out/metrics.csv").read_text() == "a,b\n" and (tmp_path / "out/policy.safetensors").read_bytes() == b"\x00"

@@ -150,6 +150,11 @@ class SideForm(QWidget):
         self.set_picture(job.picture)
         self._show_fields()
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The exact tokens that are set; none if it is a text."""
+        return self._values["ids"]
+
     def set_step(self, step: int) -> None:
         """The denoising step that is shown."""
         self._values["step"] = step

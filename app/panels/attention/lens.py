@@ -33,7 +33,7 @@ class Lens(QObject):
     def update(self) -> None:
         """Ask for the newest pinned token, if it is another one and somebody sees it."""
         panel, pinned = self._panel, self._panel.selection.pinned
-        if panel.looker.job is None or panel.looker.job.source != "text" or pinned is None:
+        if panel.looker.job is None or panel.looker.job.source != "text" or pinned is None or panel.live.going:
             self._wanted = None
             panel.side.token.set_lens("", None)
             return

@@ -11,14 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QMimeData, Qt, Slot
-from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QWidget
 
+from app.jobs.attention import AttentionOverview
 from app.panels.attention import scenes, state, words
 from app.panels.attention.beside import Beside
 from app.panels.attention.edits import Edits
 from app.panels.attention.form import SideForm
 from app.panels.attention.lens import Lens
+from app.panels.attention.live import Live
 from app.panels.attention.looker import Looker
 from app.panels.attention.maps import Maps
 from app.panels.attention.selection import Selection
@@ -48,7 +50,7 @@ class AttentionPanel(Panel):
         self.maps = Maps(self.looker, self.selection, self.errands, self)
         self.form, self.stage, self.timeline, self.side = SideForm(), Stage(), Timeline(), SideView()
         self.viewing, self.edits, self.lens, self.sharing = Viewing(self), Edits(self), Lens(self), Sharing(self)
-        self.beside = Beside(self)
+        self.beside, self.live = Beside(self), Live(self)
         self.arrange(self.form, self.stage, self.timeline, self.side, widths=(248, 244))
         self.remember_splitter("text", self.stage.rows)
         self.remember_splitter("heads", self.stage.columns)
@@ -57,8 +59,8 @@ class AttentionPanel(Panel):
     def _connect(self) -> None:
         for signal, slot in (
             (self.form.look_wanted, self.look), (self.stage.example_wanted, self.look), (self.form.changed, self.touch),
-            (self.looker.looked, self._on_looked), (self.looker.overview, self._on_overview), (self.looker.busy, self.timeline.set_busy),
-            (self.looker.failed, self.show_error), (self.looker.state_changed, self._on_state), (self.errands.failed, self.show_error),
+            (self.looker.looked, self._on_looked), (self.looker.overview, self._on_overview), (self.looker.busy, self._on_busy),
+            (self.looker.failed, self._on_failed), (self.looker.state_changed, self._on_state), (self.errands.failed, self.show_error),
             (self.timeline.step_chosen, self._on_step), (self.timeline.stop_wanted, self.looker.stop),
             (self.edits.changed, self._on_edits), (self.side.change.factor_changed, self.edits.set_factor),
             (self.side.change.run_wanted, self.edits.run), (self.side.change.clear_wanted, self.edits.clear),
@@ -82,12 +84,16 @@ class AttentionPanel(Panel):
         except UserError as error:
             self.show_error(error)
             return
+        self.live.stop()
+        self._look(job)
+
+    def _look(self, job: AttentionOverview) -> None:
         self.banner.clear()
         self.looker.look(job)
         self.beside.look(self.form.beside.job(job))
 
-    def look_at(self, model: str, ids: Sequence[int], text: str = "") -> None:
-        """Look at exactly these tokens, as a chat had them; `text` is shown for them."""
+    def look_at(self, model: str, ids: Sequence[int], text: str = "", *, growing: bool = False) -> None:
+        """Look at exactly these tokens, as a chat had them; `text` is shown for them, and with `growing` more will follow."""
         try:
             now = self.form.job()
             job = replace(now, source="text", model=model, ids=tuple(int(number) for number in ids), text=text or now.text)
@@ -95,20 +101,41 @@ class AttentionPanel(Panel):
             self.show_error(error)
             return
         self.form.set_job(job)
-        self.look()
+        self.live.begin(replace(job, growing=growing))
+        self._look(replace(job, growing=growing))
+
+    def take(self, what: object) -> None:
+        """A reply of the chat."""
+        if isinstance(what, AttentionOverview):
+            self.look_at(what.model, what.ids, what.text, growing=what.growing)
+
+    def follow(self, what: object) -> None:
+        """More of a reply that is being written."""
+        if isinstance(what, AttentionOverview):
+            self.live.grow(what)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.live.catch_up()
 
     @Slot(object)
     def _on_looked(self, looked: Looked) -> None:
         """The sides of the maps are known. A further step of the same run leaves all else as it is."""
         again = self.looked is not None and replace(self.looked, picture=looked.picture, sentence=looked.sentence) == looked
+        grown = self.live.grown(self.looked, looked)
         self.looked = looked
-        self.maps.forget(keep_shown=again)
-        if again:
+        self.maps.forget(keep_shown=again or grown)
+        if grown:
+            self.viewing.grow(looked)
+        elif again:
             self.viewing.show_picture(looked)
         else:
             self.viewing.begin(looked)
             self.edits.begin(looked)
         self.timeline.set_steps(looked.steps, self.form.job().step)
+        if self.live.going:
+            self.timeline.set_note(self.live.words(looked))
+        self.live.focus(looked)
         self.maps.ask()
         self.lens.update()
         self.touch()
@@ -123,7 +150,17 @@ class AttentionPanel(Panel):
 
     @Slot(bool)
     def _on_state(self, active: bool) -> None:
-        self.form.look.setText("Looking …" if active else "Look")
+        self.form.look.setText("Looking …" if active and not self.live.going else "Look")
+
+    @Slot(object)
+    def _on_failed(self, report: Any) -> None:
+        self.live.stop()
+        self.show_error(report)
+
+    @Slot(str)
+    def _on_busy(self, words: str) -> None:
+        if not self.live.going:
+            self.timeline.set_busy(words)
 
     @Slot(int)
     def _on_step(self, step: int) -> None:

@@ -73,6 +73,12 @@ class Selection(QObject):
             self.pointed, self.cell = focus, cell
             self.focus_changed.emit()
 
+    def show(self, focus: Focus) -> None:
+        """Pin exactly these tokens."""
+        if focus != self.pinned:
+            self.pinned = focus
+            self.focus_changed.emit()
+
     def pin(self, axis: Axis, token: int, more: bool = False) -> None:
         """Pin a token in place of those that are, or in addition; one that is pinned comes loose."""
         have = self.pinned.tokens if self.pinned is not None and self.pinned.axis == axis else ()

@@ -66,6 +66,13 @@ class Viewing(QObject):
         self._tell_head()
         self._on_focus()
 
+    def grow(self, looked: Looked) -> None:
+        """The text on show goes on: its map stays until the larger one comes, and so do heads, pins and ways of looking."""
+        self._panel.stage.chips.set_tokens(looked.rows.texts)
+        self._set_axes()
+        self._on_map()
+        self._panel.stage.reveal(len(looked.rows.texts) - 1)
+
     def _set_axes(self) -> None:
         """Rows and columns of the layer on show."""
         looked, stage, layer = self._looked, self._panel.stage, self._panel.selection.layer

@@ -38,6 +38,8 @@ class Messages(QObject):
     link_clicked = Signal(str)
     round_hovered = Signal(object, int)
     tokens_toggled = Signal(bool)
+    attention_wanted = Signal(object)
+    """Reply: what its tokens look at is asked for."""
     flushed = Signal()
     """What had changed is on show."""
 
@@ -135,6 +137,7 @@ class Messages(QObject):
             (card.copied, self._on_copied), (card.edited, self.edited), (card.renewed, self.renewed), (card.switched, self.switched),
             (card.footer_clicked, self._on_footer), (card.tokens_toggled, self._on_tokens), (card.token_selected, self._on_token),
             (card.ghost_clicked, self._on_ghost), (card.round_hovered, self._on_hovered), (card.link_clicked, self.link_clicked),
+            (card.attention_wanted, self._on_attention),
         ):  # fmt: skip
             signal.connect(slot)
         card.set_text(message.text)
@@ -250,6 +253,10 @@ class Messages(QObject):
         if shown:
             self._open_tokens(self._card_of(self.reply(key)))
         self.tokens_toggled.emit(shown)
+
+    @Slot(int)
+    def _on_attention(self, key: int) -> None:
+        self.attention_wanted.emit(self.reply(key))
 
     @Slot(int, int)
     def _on_token(self, key: int, token: int) -> None:

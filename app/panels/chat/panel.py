@@ -19,6 +19,7 @@ from app.panels.chat.branching import Branching
 from app.panels.chat.commands import KEY_HELP, Commands
 from app.panels.chat.conversation import Conversation
 from app.panels.chat.gate import Gate
+from app.panels.chat.handing import Handing
 from app.panels.chat.intake import model_path
 from app.panels.chat.library import Library
 from app.panels.chat.looking import Looking
@@ -54,7 +55,7 @@ class ChatPanel(Panel):
         self.messages = Messages(self.stage, self.library, self.player, self)
         self.following = Following(self.timeline, self.player, self)
         self.looking, self.gate, self.measures = Looking(self), Gate(self), Measures(self)
-        self.commands, self.branching, self.sharing = Commands(self), Branching(self), Sharing(self)
+        self.commands, self.branching, self.sharing, self.handing = Commands(self), Branching(self), Sharing(self), Handing(self)
         self.arrange(self.side_form, self.stage, self.timeline, self.side)
         self.remember_splitter("form", self.side_form)
         self.remember_splitter("answers", self.stage.columns)
@@ -245,7 +246,7 @@ class ChatPanel(Panel):
     def about_to_close(self) -> None:
         self.touch()
         self.runs.stop()
-        for part in (self.player, self.messages, self.following, self.sharing, self.side.reply, self.library):
+        for part in (self.player, self.messages, self.following, self.sharing, self.handing, self.side.reply, self.library):
             part.close_down()
         super().about_to_close()
 

@@ -44,7 +44,7 @@ class PlanePanel(Panel):
         self.errands, self.lanes, self.player = Errands(engine, self.panel_id, self), Lanes(engine, self), Player(self)
         self.side, self.stages, self.foot, self.inspector = Side(), Stages(), Foot(), Inspector()
         self.intake = Intake(self.errands, self)
-        self.drawing = False
+        self.drawing = self._stale_losses = False
         self.inspector.setMinimumWidth(INSPECTOR_WIDTH)
         self.desk, self.tabs, self._hero = Desk(self), QTabBar(expanding=False, drawBase=False), QStackedWidget()
         for page, title, tip in ((self.stages, "Stage", "Particles, field and density"), (self.desk, "Desk", "Error against evaluations")):
@@ -64,7 +64,7 @@ class PlanePanel(Panel):
             (method.preset_chosen, self._on_preset), (data.changed, self._on_data), (data.pen_wanted, self.set_pen),
             (data.picture_wanted, self.intake.choose), (data.invalid, self.show_error), (self.stages.chosen, self.show_lane),
             (self.stages.pen_moved, self._on_pen), (self.stages.switched, self.redraw), (self.foot.dragged, self.player.go),
-            (self.player.moved, self.redraw), (self.lanes.learned, self.redraw_soon), (self.lanes.moved, self._on_moved),
+            (self.player.moved, self.redraw), (self.lanes.learned, self._on_learned), (self.lanes.moved, self._on_moved),
             (self.lanes.ended, self._on_ended), (self.errands.failed, self.show_error), (self.intake.picture, data.set_picture),
             (self._redraw.timeout, self.redraw), (self._tune.timeout, self._on_tune), (self.tabs.currentChanged, self.show_page),
         ):  # fmt: skip
@@ -164,7 +164,13 @@ class PlanePanel(Panel):
             self._redraw.start()
 
     @Slot()
+    def _on_learned(self) -> None:
+        self._stale_losses = True
+        self.redraw_soon()
+
+    @Slot()
     def _on_moved(self) -> None:
+        self._stale_losses = True
         self.player.grown(self.lanes.lead.told)
         self.redraw_soon()
 
@@ -180,6 +186,9 @@ class PlanePanel(Panel):
     @Slot()
     def redraw(self) -> None:
         """Everything that depends on the moment and on what the lanes have told."""
+        if self._stale_losses:
+            self.foot.show_losses(self.lanes.all)
+            self._stale_losses = False
         index, lead = self.player.index, self.lanes.lead.told
         for lane in self.lanes.all:
             at = -1 if index < 0 or not lane.told.moments else lane.told.beside(lead, index) if lane.told is not lead else index
@@ -188,7 +197,6 @@ class PlanePanel(Panel):
                 self._tell(lane, at)
         if self.drawing:
             self.stages.show_drawn(np.array(self.side.data.points, float).reshape(-1, 2))
-        self.foot.show_losses(self.lanes.all)
         self.foot.show_place(index, len(lead.moments))
         bar, count = self.foot.transport, len(lead.moments)
         state = self.lanes.state if self.lanes.state != "idle" else self.player.replay.state

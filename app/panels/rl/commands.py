@@ -1,21 +1,15 @@
-"""What buttons and keys do: train, stand still, step, turn a knob, and what can be done with a run of the list."""
+"""What buttons and keys do: train, stand still, step, go on, end, turn a knob."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Slot
-from PySide6.QtWidgets import QFileDialog
 
-from app.jobs.rl import CompareRl, ExportRl, RlHistory, TrainRl
-from app.panels.rl.runs_page import Entry
-from app.panels.rl.setup_words import job_of
 from app.panels.rl.training import PAUSED, Training
 from app.protocol.errors import UserError
-from app.protocol.payloads import Result
-from app.protocol.rl import parse_setup, settings_text
+from app.protocol.rl import settings_text
 
 if TYPE_CHECKING:
     from app.panels.rl.panel import RlPanel
@@ -27,7 +21,6 @@ KEY_HELP = [
     ("Shift+Space", "Play or stop the episode"),
     ("End", "Back to what goes on now"),
 ]
-CAN_WATCH = "watch" in {item.name for item in fields(TrainRl)}
 
 
 class Commands(QObject):
@@ -135,95 +128,9 @@ class Commands(QObject):
         panel = self._panel
         for training in panel.trainings.active:
             wanted = training is panel.trainings.shown and panel.isVisible() and panel.looking.at is None
-            if CAN_WATCH and training.job.watch != wanted:
+            if training.job.watch != wanted:
                 self._tune(training, watch=wanted)
 
     def _tune(self, training: Training, **values: Any) -> None:
         training.job = replace(training.job, **values)
         training.handle.tune(training.job)
-
-    # runs of the list ----------------------------------------------------------------------------------------------
-
-    @Slot(object)
-    def show(self, entry: Entry) -> None:
-        """Its curves; read from its folder if they are not here."""
-        self._with(entry, self._panel.trainings.show)
-
-    @Slot(object)
-    def resume(self, entry: Entry) -> None:
-        """Go on where it was saved."""
-        self._with(entry, self._resume)
-
-    def _resume(self, training: Training) -> None:
-        if not training.active:
-            panel = self._panel
-            panel.looking.look(None)
-            job = replace(job_of(training.run_setup), resume=training.folder, settings="")  # the knobs stay as they were saved
-            panel.trainings.resume(training, job)
-
-    def _with(self, entry: Entry, then: Any) -> None:
-        if entry.training is not None:
-            then(entry.training)
-            return
-
-        def take(result: Result) -> None:
-            then(self._panel.trainings.take(result, job_of(parse_setup(result.files["card"].setup))))
-
-        self._panel.errands.run(RlHistory(run=entry.folder), take, key="history")
-
-    @Slot(object)
-    def reuse(self, entry: Entry) -> None:
-        """Its setup into the form."""
-        training = entry.training
-        self._panel.setups.take_text(entry.card.setup if entry.card else training.setup.text if training.setup else "")
-
-    @Slot(object)
-    def export(self, entry: Entry) -> None:
-        """Ask for a folder and write the run's files there."""
-        name = QFileDialog.getExistingDirectory(self._panel, "Export the run into a folder")
-        if name:
-            self.export_to(entry, Path(name))
-
-    def export_to(self, entry: Entry, folder: Path) -> None:
-        """Write the run's files, in the I/O thread."""
-        panel = self._panel
-
-        def take(result: Result) -> None:
-            for file, content in result.files.items():
-                panel.settings.storage.write(folder / file, content)
-            panel.show_message("info", f"{len(result.files)} files of the run are written to {folder}.", ", ".join(result.files))
-
-        panel.errands.run(ExportRl(run=entry.folder), take)
-
-    @Slot(object)
-    def delete(self, entry: Entry) -> None:
-        """Ask, then delete the folder."""
-        what = entry.card.run if entry.card else entry.folder
-        self._panel.show_message(
-            "warn", f"Delete the run {what}, with its policies and curves?", "This cannot be undone.", "Delete",
-            lambda: self._panel.library.delete(entry),
-        )  # fmt: skip
-
-    # comparing -----------------------------------------------------------------------------------------------------
-
-    @Slot(object)
-    def compare(self, with_whom: tuple[str, int]) -> None:
-        """The moment looked at, and another policy, on the same episode."""
-        panel, shown = self._panel, self._panel.trainings.shown
-        if shown is None or not shown.folder:
-            return
-        at = panel.looking.at
-        job = CompareRl(
-            run=shown.folder, timesteps=-1 if at is None else at, seed=panel.looking.seed, other=with_whom[0], other_timesteps=with_whom[1]
-        )
-        page = panel.stage.compare
-        page.set_busy("Playing both …")
-        panel.errands.run(job, self._compared, key="compare", failed=self._not_compared)
-
-    def _compared(self, result: Result) -> None:
-        self._panel.stage.compare.set_busy("")
-        self._panel.stage.compare.show_pair(result)
-
-    def _not_compared(self, report: Any) -> None:
-        self._panel.stage.compare.set_busy("")
-        self._panel.show_error(report)

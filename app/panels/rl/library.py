@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Slot
 
 from app.jobs.rl import RlRuns
-from app.panels.rl.runs_page import Entry
+from app.panels.rl.run_rows import Entry
 from app.protocol.payloads import Result
 from app.protocol.rl import RunCard
 
@@ -50,7 +51,7 @@ class Library(QObject):
             self._panel.show_message(
                 "info", f"A training was interrupted: {card.algo} on {card.env}, at {card.timesteps:,} of {card.total:,} steps.",
                 "Its curves and policies are kept; others stand in the list of runs.", "Resume",
-                lambda: self._panel.commands.resume(Entry(card, None)),
+                partial(self._panel.wishes.resume, Entry(card, None)),
             )  # fmt: skip
 
     def entries(self) -> list[Entry]:

@@ -1,7 +1,7 @@
 """The panel of reinforcement learning: what is trained at the left, agent and curves in the middle, maps and words at the right.
 
 The panel only joins its parts: `Trainings` (runs and their columns), `Looking` (the time machine), `Setups` (presets and checks), `Library`
-(runs on the disk), `Commands` (what buttons do), `Drawing` (when what is drawn), `Stage`, `SideView`, `Timeline`.
+(runs on the disk), `Commands` and `RunWishes` (what buttons do), `Drawing` (when what is drawn), `Stage`, `SideView`, `Timeline`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from app.panels.rl.commands import KEY_HELP, Commands
 from app.panels.rl.drawing import Drawing
 from app.panels.rl.library import Library
 from app.panels.rl.looking import Looking
+from app.panels.rl.run_wishes import RunWishes
 from app.panels.rl.setups import Setups
 from app.panels.rl.side_form import SideForm
 from app.panels.rl.side_view import SideView
@@ -42,7 +43,8 @@ class RlPanel(Panel):
         self.errands, self.trainings, self.looking = Errands(engine, "rl", self), Trainings(engine, self), Looking(self)
         self.side_form, self.stage = SideForm(), Stage(self.looking.player, self, self.isVisible)
         self.timeline, self.side = Timeline(), SideView()
-        self.setups, self.library, self.commands, self.drawing = Setups(self), Library(self), Commands(self), Drawing(self)
+        self.setups, self.library, self.drawing = Setups(self), Library(self), Drawing(self)
+        self.commands, self.wishes = Commands(self), RunWishes(self)
         self.arrange(self.side_form, self.stage, self.timeline, self.side, widths=(300, 272))
         self.remember_splitter("rows", self.stage.rows)
         self.remember_splitter("across", self.stage.across)

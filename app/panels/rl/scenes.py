@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from app.panels.rl.panel import RlPanel
 
-WITHIN_S, LOOK_EVERY_S = 120.0, 0.1
-STEPS, MIDDLE = 60_000, 0.55
+WITHIN_S, LOOK_EVERY_S = 240.0, 0.1
+STEPS, MIDDLE = 30_000, 0.6
 
 
 def empty(panel: RlPanel) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from app.jobs.rl import TrainRl
 from app.protocol.errors import UserError
 from app.protocol.rl import Number, RunSetup, Setup, parse_settings
 
-MOST_LAYERS = 6
+MOST_LAYERS, MOST_SEEDS = 6, 10
 
 
 def job_of(run: RunSetup, **more: Any) -> TrainRl:
@@ -29,7 +29,7 @@ def read_layers(text: str) -> tuple[int, ...]:
     words = text.replace(",", " ").split()
     if words in ([], ["none"], ["0"]):
         return ()
-    if len(words) > MOST_LAYERS or not all(word.isdigit() and 1 <= int(word) <= 4096 for word in words):
+    if len(words) > MOST_LAYERS or not all(word.isascii() and word.isdigit() and 1 <= int(word) <= 4096 for word in words):
         raise UserError(f"'{text.strip()[:40]}' are no hidden layers.", hint="Write their widths, such as 64, 64, or none.")
     return tuple(map(int, words))
 
@@ -55,3 +55,19 @@ def preset_words(setup: Setup) -> str:
     if setup.memory:
         parts.append(setup.memory)
     return " ".join(parts)
+
+
+def seeds_of(text: str) -> list[int]:
+    """ "0", "3, 5" or "0-4" as seeds; UserError with a sentence for anything else, or too many."""
+    found: list[int] = []
+    for part in text.replace(",", " ").split():
+        first, dash, last = part.replace("–", "-").partition("-")
+        if not (first + last).isascii() or not (first.isdigit() and (not dash or last.isdigit())) or len(first) > 10 or len(last) > 10:
+            raise UserError(f"'{part[:20]}' is no seed.", hint="Write 0, or 0-4, or 1, 7.")
+        found += range(int(first), min(int(last or first), int(first) + MOST_SEEDS) + 1)
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise UserError("There is no seed.", hint="Write 0, or 0-4, or 1, 7.")
+    if len(found) > MOST_SEEDS:
+        raise UserError(f"More than {MOST_SEEDS} seeds at once would only wait for one another.", hint=f"Take at most {MOST_SEEDS}.")
+    return found

@@ -10,8 +10,7 @@ from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QLabe
 from app.jobs.rl import TrainRl
 from app.panels.rl.setting_rows import SettingRows
 from app.panels.rl.setup_line import SetupLine
-from app.panels.rl.setup_words import job_of, layers_text, preset_words, read_layers, run_values
-from app.panels.rl.trainings import seeds_of
+from app.panels.rl.setup_words import job_of, layers_text, preset_words, read_layers, run_values, seeds_of
 from app.protocol.errors import UserError
 from app.protocol.rl import BACKENDS, RunSetup, Setup, settings_text, setup_text
 from app.widgets.icons import icon

@@ -1,4 +1,4 @@
-"""The middle of the panel: lamps above, the agent beside the return curve, and below pages of small plots, the update, runs, two policies."""
+"""The middle of the panel: lamps above, the agent beside the return curve, below pages of small plots, the update, runs, two policies."""
 
 from __future__ import annotations
 

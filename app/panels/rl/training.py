@@ -95,8 +95,10 @@ class Training(QObject):
 
     def words(self) -> str:
         """Where it stands."""
+        if self.state == RUNNING and self.note:
+            return self.note
         share = f"{self.steps:,} of {self.total:,} steps" if self.total else f"{self.steps:,} steps"
-        return f"{share}, {self.note or WORDS[self.state]}"
+        return f"{share}, {WORDS[self.state]}"
 
     # what it tells -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from app.jobs.rl import TrainRl
 from app.panels.rl.training import Training
-from app.protocol.errors import UserError
 from app.protocol.payloads import Result
 from app.protocol.rl import RunSetup, setup_text
 
@@ -169,22 +168,3 @@ def _difference(setup: RunSetup, others: Sequence[RunSetup]) -> str:
     shared = set.intersection(*(set(group_of(other).split()) for other in same))
     own = sorted(words - shared)
     return f" ({', '.join(own) or 'preset'})"
-
-
-def seeds_of(text: str) -> list[int]:
-    """ "0", "3, 5" or "0-4" as seeds; UserError with a sentence for anything else, or too many."""
-    found: list[int] = []
-    for part in text.replace(",", " ").split():
-        first, dash, last = part.replace("–", "-").partition("-")
-        if not (first.isdigit() and (not dash or last.isdigit())) or len(first) > 10 or len(last) > 10:
-            raise UserError(f"'{part[:20]}' is no seed.", hint="Write 0, or 0-4, or 1, 7.")
-        found += range(int(first), min(int(last or first), int(first) + MOST_SEEDS) + 1)
-    found = list(dict.fromkeys(found))
-    if not found:
-        raise UserError("There is no seed.", hint="Write 0, or 0-4, or 1, 7.")
-    if len(found) > MOST_SEEDS:
-        raise UserError(f"More than {MOST_SEEDS} seeds at once would only wait for one another.", hint=f"Take at most {MOST_SEEDS}.")
-    return found
-
-
-MOST_SEEDS = 10

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def wires(panel: RlPanel) -> tuple[tuple[Any, Any], ...]:
     """(signal, slot)."""
     form, stage, do, trainings, look = panel.side_form, panel.stage, panel.commands, panel.trainings, panel.looking
-    runs, bar, drawing = stage.runs, panel.timeline.transport, panel.drawing
+    runs, bar, drawing, wish = stage.runs, panel.timeline.transport, panel.drawing, panel.wishes
     return (
         (form.train_wanted, do.train), (form.step_wanted, do.step), (form.pair_changed, panel.setups.ask),
         (form.tuned, do.turn), (form.text_wanted, panel.setups.take_text), (form.changed, panel.setups.check_soon),
@@ -24,7 +24,7 @@ def wires(panel: RlPanel) -> tuple[tuple[Any, Any], ...]:
         (stage.curves.looked, look.look), (stage.curves.changed, drawing.curves), (stage.curves.changed, panel.touch),
         (stage.small.explained, drawing.explain), (stage.lamps.chosen, drawing.explain), (stage.page_changed, drawing.page),
         (stage.agent.bar.seed_changed, look.set_seed), (stage.agent.bar.newest_wanted, look.follow),
-        (stage.compare.compare_wanted, do.compare), (runs.drawn_changed, trainings.set_visible),
-        (runs.show_wanted, do.show), (runs.resume_wanted, do.resume), (runs.export_wanted, do.export), (runs.reuse_wanted, do.reuse),
-        (runs.delete_wanted, do.delete), (panel.errands.failed, panel.show_error),
+        (stage.compare.compare_wanted, wish.compare), (runs.drawn_changed, trainings.set_visible),
+        (runs.show_wanted, wish.show), (runs.resume_wanted, wish.resume), (runs.export_wanted, wish.export),
+        (runs.reuse_wanted, wish.reuse), (runs.delete_wanted, wish.delete), (panel.errands.failed, panel.show_error),
     )  # fmt: skip

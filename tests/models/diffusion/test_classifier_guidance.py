@@ -20,7 +20,7 @@ ROWS = [guidance.CLASSIFIER, guidance.CLASSIFIER_FREE]
 LEVELS = [(0.999, 0.03), (0.9, 0.44), (0.3, 0.95), (0.01, 1.0), (1.0, 5.0)]
 
 
-def ends(row, w, n=4000, label=0, evaluations=200):
+def ends(row, w, n=2000, label=0, evaluations=120):
     knobs = row.settings({"guidance": w, "label": label})
     steps = row.walk(guidance.exact(FOUR), normal(n), solver="heun", evaluations=evaluations, generator=seeded(1), knobs=knobs)
     return deque(steps, maxlen=1)[0]
@@ -60,20 +60,21 @@ def test_both_rows_walk_alike_on_exact_answers():
 def test_w_1_is_the_conditional_law_and_w_0_the_whole(row):
     """Not w against 1 + w."""
     m, s = sde.vp().at(sde.vp().t_end)
-    assert_same_law(ends(row, 1.0).x, FOUR.given(0).at(m, s).sample(4000, seeded(9))[0])
-    assert_same_law(ends(row, 0.0).x, FOUR.at(m, s).sample(4000, seeded(9))[0])
+    assert_same_law(ends(row, 1.0).x, FOUR.given(0).at(m, s).sample(2000, seeded(9))[0])
+    assert_same_law(ends(row, 0.0).x, FOUR.at(m, s).sample(2000, seeded(9))[0])
 
 
 def test_guidance_sharpens_but_does_not_sample_the_tilted_law():
     """At w = 4 the label is surer than at 1; p(x) p(y | x)^4, sampled by rejection, is another law (KS p < 1e-6)."""
     from scipy.stats import ks_2samp
 
-    sure = [float(FOUR.log_posterior(ends(guidance.CLASSIFIER, w, n=2000).x, 0, 1.0, 0.01).exp().mean()) for w in (1.0, 4.0)]
+    plain, strong = (ends(guidance.CLASSIFIER_FREE, w).x for w in (1.0, 4.0))
+    sure = [float(FOUR.log_posterior(x, 0, 1.0, 0.01).exp().mean()) for x in (plain, strong)]
     assert sure[1] > sure[0]
     x = FOUR.sample(40_000, seeded(9))[0]
     kept = torch.rand(len(x), generator=seeded(8), dtype=torch.float64) < FOUR.log_posterior(x, 0).exp() ** 4
-    tilted = x[kept][:4000]
-    pairs = [ks_2samp(ends(guidance.CLASSIFIER, 4.0).x[:, d].numpy(), tilted[:, d].numpy()).pvalue for d in (0, 1)]
+    tilted = x[kept][:2000]
+    pairs = [ks_2samp(strong[:, d].numpy(), tilted[:, d].numpy()).pvalue for d in (0, 1)]
     assert min(pairs) < 1e-6
 
 
@@ -166,5 +167,6 @@ def test_a_short_training_nears_the_exact_posterior_at_every_level():
         m, s = 0.9, 0.44
         here = m * x + s * torch.randn(x.shape, generator=seeded(7))
         error = (net.model(here, m, s) - ExactNoise(FOUR)(here, m, s)).square().mean()
-        conditional = (net.model(here, m, s, 1) - ExactNoise(FOUR)(here, m, s, 1)).square().mean()
-        assert float(error) < 0.1 and float(conditional) < 0.3
+        truth = ExactNoise(FOUR)(here, m, s, 1)
+        told, untold = ((net.model(here, m, s, label) - truth).square().mean() for label in (1, None))
+        assert float(error) < 0.2 and float(told) < 0.5 * float(untold)

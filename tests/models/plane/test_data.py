@@ -65,6 +65,13 @@ def test_eight_gaussians_know_their_law() -> None:
         assert torch.allclose(mine.T.cov(), one.mixture.covariances[k], atol=0.003)
 
 
+def test_held_out_points_of_one_label() -> None:
+    x = cloud("rings").held_out(500, label=2)
+    assert x.shape == (500, 2) and (x * cloud("rings").scale + torch.tensor(cloud("rings").centre)).norm(dim=1).min() > 2.5
+    with pytest.raises(PlaneError, match="no label 3"):
+        cloud("rings").held_out(5, label=3)
+
+
 # --- clouds of one's own ---
 
 

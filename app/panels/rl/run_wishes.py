@@ -1,0 +1,112 @@
+"""What can be done with a run of the list: show, go on, take its setup, export, delete; and two policies beside one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtWidgets import QFileDialog
+
+from app.jobs.rl import CompareRl, ExportRl, RlHistory
+from app.panels.rl.run_rows import Entry
+from app.panels.rl.setup_words import job_of
+from app.panels.rl.training import Training
+from app.protocol.payloads import Result
+from app.protocol.rl import parse_setup
+
+if TYPE_CHECKING:
+    from app.panels.rl.panel import RlPanel
+
+
+class RunWishes(QObject):
+    """Turns wishes about runs into jobs."""
+
+    def __init__(self, panel: RlPanel) -> None:
+        super().__init__(panel)
+        self._panel = panel
+
+    @Slot(object)
+    def show(self, entry: Entry) -> None:
+        """Its curves; read from its folder if they are not here."""
+        self._with(entry, self._panel.trainings.show)
+
+    @Slot(object)
+    def resume(self, entry: Entry) -> None:
+        """Go on where it was saved."""
+        self._with(entry, self._resume)
+
+    def _resume(self, training: Training) -> None:
+        if not training.active:
+            panel = self._panel
+            panel.looking.look(None)
+            job = replace(job_of(training.run_setup), resume=training.folder, settings="")  # the knobs stay as they were saved
+            panel.trainings.resume(training, job)
+
+    def _with(self, entry: Entry, then: Callable[[Training], None]) -> None:
+        """Do something with a run that is in memory; read it from its folder if it is not."""
+        if entry.training is not None:
+            then(entry.training)
+        else:
+            self._panel.errands.run(RlHistory(run=entry.folder), partial(self._read, then), key="history")
+
+    def _read(self, then: Callable[[Training], None], result: Result) -> None:
+        then(self._panel.trainings.take(result, job_of(parse_setup(result.files["card"].setup))))
+
+    @Slot(object)
+    def reuse(self, entry: Entry) -> None:
+        """Its setup into the form."""
+        training = entry.training
+        self._panel.setups.take_text(entry.card.setup if entry.card else training.setup.text if training.setup else "")
+
+    @Slot(object)
+    def export(self, entry: Entry) -> None:
+        """Ask for a folder and write the run's files there."""
+        name = QFileDialog.getExistingDirectory(self._panel, "Export the run into a folder")
+        if name:
+            self.export_to(entry, Path(name))
+
+    def export_to(self, entry: Entry, folder: Path) -> None:
+        """Write the run's files, in the I/O thread."""
+        self._panel.errands.run(ExportRl(run=entry.folder), partial(self._write, folder))
+
+    def _write(self, folder: Path, result: Result) -> None:
+        for name, content in result.files.items():
+            self._panel.settings.storage.write(folder / name, content)
+        self._panel.show_message("info", f"{len(result.files)} files of the run are written to {folder}.", ", ".join(result.files))
+
+    @Slot(object)
+    def delete(self, entry: Entry) -> None:
+        """Ask, then delete the folder."""
+        what = entry.card.run if entry.card else entry.folder
+        self._panel.show_message(
+            "warn", f"Delete the run {what}, with its policies and curves?", "This cannot be undone.", "Delete",
+            partial(self._panel.library.delete, entry),
+        )  # fmt: skip
+
+    # comparing -----------------------------------------------------------------------------------------------------
+
+    @Slot(object)
+    def compare(self, with_whom: tuple[str, int]) -> None:
+        """The moment looked at, and another policy, on the same episode."""
+        panel, shown = self._panel, self._panel.trainings.shown
+        if shown is None or not shown.folder:
+            return
+        at = panel.looking.at
+        job = CompareRl(
+            run=shown.folder, timesteps=-1 if at is None else at, seed=panel.looking.seed, other=with_whom[0], other_timesteps=with_whom[1]
+        )
+        page = panel.stage.compare
+        page.set_busy("Playing both …")
+        panel.errands.run(job, self._compared, key="compare", failed=self._not_compared)
+
+    def _compared(self, result: Result) -> None:
+        self._panel.stage.compare.set_busy("")
+        self._panel.stage.compare.show_pair(result)
+
+    def _not_compared(self, report: Any) -> None:
+        self._panel.stage.compare.set_busy("")
+        self._panel.show_error(report)
