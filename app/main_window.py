@@ -33,6 +33,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import theme
+from app.collecting import Collecting
 from app.models_page import ModelsPage
 from app.pages import KeysPage, Page, SettingsPage
 from app.panels.base import Panel
@@ -408,12 +409,14 @@ def run_window(argv: Sequence[str]) -> int:
     app = QApplication.instance() or QApplication(list(argv))
     app.setApplicationName("Glassbox")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C in the terminal leaves; all is saved on change
+    collecting = Collecting(app)
     settings = Settings()
     theme.set_reduced_motion(settings.get("reduced_motion"))
     theme.apply(settings.get("theme"))
     from app.engine import Engine
 
     engine = Engine(threads=settings.get("threads") or None, device=settings.get("device"))
+    engine.status.connect(collecting.follow)
     window = MainWindow(engine, PANELS, settings)
     sys.excepthook = window.on_exception
     threads = _ThreadErrors()

@@ -47,6 +47,7 @@ def open_panel(name: str, threads: int | None = None) -> Iterator[Any]:
         os.environ["GLASSBOX_HOME"] = home
         app = QApplication.instance() or QApplication(["glassbox"])
         from app import theme
+        from app.collecting import Collecting
         from app.engine import Engine
         from app.main_window import MainWindow
         from app.registry import PANELS
@@ -54,7 +55,9 @@ def open_panel(name: str, threads: int | None = None) -> Iterator[Any]:
 
         theme.apply("light")
         left_hard: list[int] = []
-        main_window = MainWindow(Engine(threads=threads), PANELS, Settings(), leave=left_hard.append)
+        collecting, engine = Collecting(app), Engine(threads=threads)
+        engine.status.connect(collecting.follow)
+        main_window = MainWindow(engine, PANELS, Settings(), leave=left_hard.append)
         main_window.show()
         main_window.show_panel(name)
         try:

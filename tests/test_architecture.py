@@ -92,9 +92,10 @@ RULES = {
     ),
     "app.pages": Rule(("app.widgets", "app.protocol", "app.theme", "app.settings", "app.storage", "app.paths"), ("torch", "cv2")),
     "app.registry": Rule((), ("torch", *QT)),
+    "app.collecting": Rule(("app.protocol",), ("torch",)),
     "app.main_window": Rule(
         ("app.widgets", "app.protocol", "app.theme", "app.settings", "app.storage", "app.paths", "app.engine", "app.pages",
-         "app.models_page", "app.panels.base", "app.registry"),
+         "app.models_page", "app.panels.base", "app.registry", "app.collecting"),
         ("torch", "cv2"),
     ),
     "app.screenshots": Rule(("app",), ("torch", "cv2")),
@@ -279,17 +280,19 @@ def routing_samples() -> list[object]:
 def rl_samples() -> list[object]:
     """One value of each dataclass of `app/protocol/rl.py`."""
     one, four = np.ones(1), np.full((1, 1, 4), 0.25)
-    frame = rl.AgentFrame("CartPole-v1", 0, (("x", 0.1),), (1.0,), ("left", "right"), (0.4, 0.6), 1.0, 0.0, 0.0, False, np.zeros((2, 2, 3), np.uint8))
+    grey = np.zeros((2, 2, 3), np.uint8)
+    frame = rl.AgentFrame("CartPole-v1", 0, (("x", 0.1),), (1.0,), ("left", "right"), (0.4, 0.6), 1.0, 0.0, 0.0, False, grey)
     plane = rl.PlaneView("x", "y", (0, 1), (0, 1), "", np.eye(2), np.eye(2), None, None, ("a",), False, 8)
     land = rl.Landscape(one, one, np.eye(1), np.eye(1), (1.0, 0.0), np.ones((3, 2)))
     search = rl.LineSearchView((1.0,), (0.01,), (0.1,), 0, 0.01, 1.0, 0.5, (1.0,), one, one, one, 8, land)
     reference = rl.Reference(500.0, 0.0, 100_000, "zoo")
     setting = rl.RlSetting("lr", 1e-3, 0.0, 1.0, True, "rate")
+    card = rl.RunCard("a", "b", "ppo", "CartPole-v1", 0, 8, 8, "finished", 1.0, 0.0, "ppo CartPole-v1")
     return [
         rl.RlRow(1, 8, 0.1, (("a", 1.0),)), rl.Episodes(np.ones((1, 3))), rl.RlChange(8, "lr", 1e-3, 1e-4), rl.LampView("KL", "good", "a"),
         frame, plane, rl.GridView("GridWorld-5x5", ("SG",), np.eye(1), four, 8), rl.RatioView(np.ones(2), one, 0.2, 0.1), land, search,
         rl.QSurfaceView("x", one, one, np.eye(1), one), rl.NoiseView(np.ones((1, 1)), 0.1, 0.0, 0.5),
-        rl.EpisodeFilm(8, 0, (frame,), 1.0, True), rl.RunCard("a", "b", "ppo", "CartPole-v1", 0, 8, 8, "finished", 1.0, 0.0, "ppo CartPole-v1"),
+        rl.EpisodeFilm(8, 0, (frame,), 1.0, True), card,
         reference, rl.Setup("ppo", "CartPole-v1", 8, 1, (64,), (setting,), reference, "note"), rl.RunSetup("ppo", "CartPole-v1"),
     ]  # fmt: skip
 

@@ -19,8 +19,8 @@ from app.widgets.agents.camera import Camera
 from app.widgets.agents.portraits import PORTRAITS, fact_words, is_grid, portrait_of, shown_facts, signed
 
 HEAD, LINE, PAD = 26, 17, 10
-SMALL = 190
-"""Height below which only the picture and one line of figures are shown."""
+SMALL, NARROW = 190, 320
+"""Height below which only the picture and one line of figures are shown; width below which what stands under it is stacked."""
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
@@ -91,12 +91,18 @@ class AgentView(QWidget):
 
     # places --------------------------------------------------------------------------------------------------------
 
+    @property
+    def narrow(self) -> bool:
+        """Too narrow for state and actions side by side."""
+        return self.width() < NARROW
+
     def foot_height(self) -> int:
         """Pixels under the picture for state and action."""
         if self._frame is None or self.height() < SMALL:
             return 0
-        lines = max(len(shown_facts(self._frame)), len(rows_of(self._frame)) + 1)
-        return min(lines * LINE + 2 * PAD, max(self.height() // 3, 2 * PAD + 2 * LINE))
+        facts, rows = len(shown_facts(self._frame)), len(rows_of(self._frame)) + 1
+        lines = facts + rows if self.narrow else max(facts, rows)
+        return min(lines * LINE + 2 * PAD, max(int(self.height() * (0.45 if self.narrow else 0.34)), 2 * PAD + 2 * LINE))
 
     def stage(self) -> QRectF:
         """Where the picture stands."""
@@ -149,9 +155,7 @@ class AgentView(QWidget):
         line = QRectF(PAD, 4, self.width() - 2 * PAD, HEAD - 4)
         painter.setFont(theme.font(theme.SMALL, bold=True))
         painter.setPen(theme.colour("text"))
-        figures = signed(f"step {frame.step:,}   return {frame.total:,.1f}")
-        if frame.value is not None:
-            figures += signed(f"   value {frame.value:,.2f}")
+        figures = next((f for f in figures_of(frame) if painter.fontMetrics().horizontalAdvance(f) <= line.width()), "")
         painter.drawText(line, _RIGHT, figures)
         room = line.width() - painter.fontMetrics().horizontalAdvance(figures) - 16
         painter.setFont(theme.font(theme.LEAST))
@@ -180,14 +184,21 @@ class AgentView(QWidget):
         top = self.height() - self.foot_height()
         painter.fillRect(QRectF(0, top, self.width(), self.foot_height()), theme.colour("surface"))
         painter.fillRect(QRectF(0, top, self.width(), 1), theme.colour("line"))
+        room = self.foot_height() - 1.5 * PAD
+        limit = portrait_of(frame.env).limit
+        if self.narrow:
+            place = QRectF(PAD, top + PAD, self.width() - 2 * PAD, room)
+            actions = min((len(rows_of(frame)) + 1) * LINE, room)
+            self._paint_facts(painter, frame, place.adjusted(0, actions, 0, 0))
+            paint_actions(painter, QRectF(place.left(), place.top(), place.width(), actions + 1), frame, limit)
+            return
         half = self.width() * 0.5
-        self._paint_facts(painter, frame, QRectF(PAD, top + PAD, half - 1.5 * PAD, self.foot_height() - 1.5 * PAD))
-        place = QRectF(half + PAD / 2, top + PAD, half - 1.5 * PAD, self.foot_height() - 1.5 * PAD)
-        paint_actions(painter, place, frame, portrait_of(frame.env).limit)
+        self._paint_facts(painter, frame, QRectF(PAD, top + PAD, half - 1.5 * PAD, room))
+        paint_actions(painter, QRectF(half + PAD / 2, top + PAD, half - 1.5 * PAD, room), frame, limit)
 
     def _paint_facts(self, painter: QPainter, frame: AgentFrame, place: QRectF) -> None:
         painter.setFont(theme.font(theme.LEAST))
-        room = max(int(place.height() // LINE), 1)
+        room = max(int((place.height() + 1) // LINE), 0)
         for number, fact in enumerate(shown_facts(frame)[:room]):
             name, value = fact_words(frame.env, *fact)
             line = QRectF(place.left(), place.top() + number * LINE, place.width(), LINE)
@@ -196,3 +207,12 @@ class AgentView(QWidget):
             left = int(line.width()) - painter.fontMetrics().horizontalAdvance(value) - 6
             painter.setPen(theme.colour("muted"))
             painter.drawText(line, _LEFT, painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, max(left, 0)))
+
+
+def figures_of(frame: AgentFrame) -> tuple[str, ...]:
+    """Step, return so far and value, from the fullest form to the shortest."""
+    step, value = f"step {frame.step:,}", "" if frame.value is None else f"{frame.value:,.2f}"
+    full = f"{step}   return {frame.total:,.1f}" + (f"   value {value}" if value else "")
+    total = f"{frame.total:,.0f}" if abs(frame.total) >= 100 else f"{frame.total:.3g}"
+    short = f"{step}  return {total}"
+    return tuple(map(signed, (full, short + (f"  v {value}" if value else ""), short, f"{frame.step:,}  R {total}")))

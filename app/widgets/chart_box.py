@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Slot
-from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Slot
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import theme
-from app.widgets.chart_frame import paint_empty
+from app.widgets.chart_frame import lines_of, paint_caption, paint_empty
 
 HEAD, LINE = 22, 15
 _MIDDLE = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_WRAPPED = _MIDDLE | Qt.TextFlag.TextWordWrap
 
 
 class ChartBox(QWidget):
@@ -57,10 +56,7 @@ class ChartBox(QWidget):
         """Height of the caption: one line, or up to three where it needs them and there is room."""
         if not self.has_view():
             return LINE + 5
-        metrics = QFontMetrics(theme.font(theme.LEAST))
-        wrapped = metrics.boundingRect(QRect(0, 0, max(self.width() - 16, 40), 400), _WRAPPED, self.caption()).height()
-        most = 3 if self.height() > 240 else 1
-        return min(max(round(wrapped / metrics.lineSpacing()), 1), most) * LINE + 5
+        return lines_of(self.caption(), self.width() - 16, 3 if self.height() > 240 else 1) * LINE + 5
 
     def room(self) -> QRectF:
         """Between the title and the caption."""
@@ -80,18 +76,9 @@ class ChartBox(QWidget):
             paint_empty(painter, self.room(), self._empty)
             return
         self.paint_chart(painter, self.room())
-        self._paint_caption(painter)
-
-    def _paint_caption(self, painter: QPainter) -> None:
         strip = QRectF(0, self.height() - self.foot(), self.width(), self.foot())
-        painter.fillRect(strip, theme.colour("background"))
-        painter.setFont(theme.font(theme.LEAST))
-        words = self.readout(self._pointer) if self._pointer is not None else ""
-        painter.setPen(theme.colour("text" if words else "muted"))
-        text, place = words or self.caption(), strip.adjusted(8, 0, -8, 0)
-        if self.foot() == LINE + 5:
-            text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(place.width()))
-        painter.drawText(place, _WRAPPED, text)
+        readout = self.readout(self._pointer) if self._pointer is not None else ""
+        paint_caption(painter, strip, readout, self.caption(), (self.foot() - 5) // LINE)
 
     @Slot()
     def _on_theme(self) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QPainter, QPen, QPolygonF
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
+from PySide6.QtGui import QFontMetrics, QPainter, QPen, QPolygonF
 
 from app import theme
 from app.widgets.colour_scale import ColourScale, figure
@@ -15,6 +15,7 @@ from app.widgets.colour_scale import ColourScale, figure
 LEFT, RIGHT, TOP, FOOT = 58, 12, 10, 38
 """Pixels round the place of the picture for ticks and names."""
 _CENTRE = Qt.AlignmentFlag.AlignCenter
+WRAPPED = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -96,12 +97,17 @@ def _open(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 def ticks(ends: tuple[float, float], most: int) -> list[float]:
-    """Round numbers within a range, at most so many and one."""
-    raw = (ends[1] - ends[0]) / max(most, 1)
-    power = 10 ** floor(log10(raw))
-    step = next(power * f for f in (1, 2, 2.5, 5, 10) if power * f >= raw * (1 - 1e-9))
-    first = ceil(ends[0] / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, floor(ends[1] / step + 1e-9) + 1)]
+    """Round numbers within a range, about so many, at least two."""
+    found: list[float] = []
+    for wanted in range(max(most, 1), max(most, 1) + 4):
+        raw = (ends[1] - ends[0]) / wanted
+        power = 10 ** floor(log10(raw))
+        step = next(power * f for f in (1, 2, 2.5, 5, 10) if power * f >= raw * (1 - 1e-9))
+        first = ceil(ends[0] / step - 1e-9)
+        found = [round(n * step, 12) for n in range(first, floor(ends[1] / step + 1e-9) + 1)]
+        if len(found) > 1:
+            break
+    return found
 
 
 def tick_words(value: float, ends: tuple[float, float]) -> str:
@@ -124,6 +130,24 @@ def padded(values: np.ndarray, share: float = 0.06) -> tuple[float, float]:
     low, high = float(known.min()), float(known.max())
     air = (high - low) * share
     return low - air, high + air
+
+
+def lines_of(words: str, width: int, most: int) -> int:
+    """How many lines of small type the words need within a width, at most so many."""
+    metrics = QFontMetrics(theme.font(theme.LEAST))
+    needed = metrics.boundingRect(QRect(0, 0, max(width, 40), 400), WRAPPED, words).height()
+    return min(max(round(needed / metrics.lineSpacing()), 1), most)
+
+
+def paint_caption(painter: QPainter, strip: QRectF, readout: str, caption: str, lines: int) -> None:
+    """A quiet strip: the caption, or what is read under the pointer."""
+    painter.fillRect(strip, theme.colour("background"))
+    painter.setFont(theme.font(theme.LEAST))
+    painter.setPen(theme.colour("text" if readout else "muted"))
+    text, place = readout or caption, strip.adjusted(8, 0, -8, 0)
+    if lines == 1:
+        text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(place.width()))
+    painter.drawText(place, WRAPPED, text)
 
 
 def paint_scale(painter: QPainter, scale: ColourScale, left: float, top: float, words: str, width: float = 90) -> float:

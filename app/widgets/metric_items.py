@@ -171,13 +171,13 @@ class PlotHead(QWidget):
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title, self.note, self.value = title, "", ""
+        self.title, self.note, self.value, self.unit = title, "", "", ""
         self.setFixedHeight(22)
 
-    def show_words(self, note: str, value: str) -> None:
-        """Change the quiet words and the value."""
-        if (note, value) != (self.note, self.value):
-            self.note, self.value = note, value
+    def show_words(self, note: str, value: str, unit: str = "") -> None:
+        """Change the quiet words and the value; its unit stands where there is room."""
+        if (note, value, unit) != (self.note, self.value, self.unit):
+            self.note, self.value, self.unit = note, value, unit
             self.update()
 
     def mousePressEvent(self, event) -> None:
@@ -191,8 +191,11 @@ class PlotHead(QWidget):
         left, right = (side | Qt.AlignmentFlag.AlignVCenter for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight))
         painter.setFont(theme.font(theme.SMALL, bold=True))
         painter.setPen(theme.colour("text"))
-        painter.drawText(line, right, self.value)
-        room = int(line.width()) - painter.fontMetrics().horizontalAdvance(self.value) - 8
+        metrics = painter.fontMetrics()
+        fits = metrics.horizontalAdvance(f"{self.title}   {self.value} {self.unit}") <= line.width()
+        value = f"{self.value} {self.unit}".rstrip() if fits else self.value
+        painter.drawText(line, right, value)
+        room = int(line.width()) - metrics.horizontalAdvance(value) - 8
         title = painter.fontMetrics().elidedText(self.title, Qt.TextElideMode.ElideRight, max(room, 0))
         painter.drawText(line, left, title)
         used = painter.fontMetrics().horizontalAdvance(title) + 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QFontMetrics
 
 from app import theme
 from app.protocol.rl import Reference
@@ -42,7 +42,7 @@ class Layers:
         self._reference: Reference | None = None
         self._level: Still | None = None
         self._low, self._high = np.inf, -np.inf
-        self.largest_group, self.left_out, self.ends_high = 1, False, False
+        self.largest_group, self.left_out = 1, False
 
     # reference and marks -------------------------------------------------------------------------------------------
 
@@ -55,8 +55,8 @@ class Layers:
             self._plot.plot.removeItem(self._level)
             self._level = None
         if reference is not None:
-            label = {"position": 0.02, "anchors": [(0, 1), (0, 0)], "color": theme.tokens().muted}
-            words = "" if self._plot.compact else f"reference: {reference_words(reference)}"
+            label = {"position": 0.02, "anchors": [(0, 0), (0, 1)], "color": theme.tokens().muted}
+            words = "" if self._plot.compact else reference_words(reference)[-1]
             self._level = Still(angle=0, label=words or None, labelOpts=label if words else None)
             if words:
                 self._level.label.setFont(theme.font(theme.LEAST))
@@ -71,9 +71,9 @@ class Layers:
         for old in self._marks:
             self._plot.plot.removeItem(old)
         self._marks, self._ink = [], theme.tokens().warn
-        ink = self._ink
+        ink, ground = self._ink, theme.colour("surface", 215)
         for number, (x, words) in enumerate(marks):
-            options = {"position": 0.95 - 0.07 * (number % 4), "anchors": [(0, 0.5), (1, 0.5)], "color": ink}
+            options = {"position": 0.84 - 0.07 * (number % 4), "anchors": [(0, 0.5), (1, 0.5)], "color": ink, "fill": ground}
             line = Still(x, angle=90, label=words if labelled else None, labelOpts=options if labelled else None)
             if labelled:
                 line.label.setFont(theme.font(theme.LEAST))
@@ -123,10 +123,13 @@ class Layers:
         self.largest_group = max(self.largest_group, len(tracks))
         for track in tracks:
             colour = theme.data_colour(track.line.colour)
-            smooth = self.tracks.window > 1
+            smooth = self.tracks.window > 1 and not track.line.points
             if smooth and not several:
                 self._curve(("raw", track.line.key), track.raw, sight, pixels, (colour, FAINT, 1.0), kept)
-            style = (colour, THIN, 1.0) if several else (colour, 255, 1.3 if self._plot.compact else 2.0)
+            if track.line.points:
+                x, y = self._finite(*track.raw.seen(*sight, max(pixels // 4, 20)))
+                self._shape(("points", track.line.key), Dots, kept).show_points(x, y, colour, 5)
+            style = (colour, THIN, 1.0) if several or track.line.points else (colour, 255, 1.3 if self._plot.compact else 2.0)
             self._curve(("line", track.line.key), track.shown, sight, pixels, style, kept)
         if several and all(len(track.raw) for track in tracks):
             x, mean, std = mean_and_band([track.shown for track in tracks], *sight)
@@ -157,6 +160,8 @@ class Layers:
         if not np.isfinite(mean):
             return
         self._level.setValue(mean)
+        if not self._plot.compact:
+            self._level.label.setFormat(fitting(reference_words(known), self._plot.plot.width() * 0.9))
         low = low if np.isfinite(low) else mean
         xs = np.array([x0, x1])
         colour = theme.colour("muted", 36)
@@ -170,11 +175,17 @@ class Layers:
         if not np.isfinite(self._low):
             return 0.0, 1.0
         air = (self._high - self._low) * AIR or abs(self._high) * AIR or 1.0
-        low, high = self._low - air, self._high + air
-        lasts = [self._up(track.shown.y[-1:])[0] for track in self.tracks.lines.values() if len(track.shown)]
-        lasts = [value for value in lasts if np.isfinite(value)]
-        self.ends_high = bool(lasts) and float(np.mean(lasts)) > (low + high) / 2
-        return low, high
+        return self._low - air, self._high + air
+
+    def hidden_by(self, x0: float, x1: float, y0: float, y1: float) -> int:
+        """How much of the curves runs through a part of the plot: places out of 24 a curve."""
+        at, hidden = np.linspace(x0, x1, 24), 0
+        for (role, _), curve in self._curves.items():
+            x, y = curve.getData()
+            if role != "raw" and x is not None and len(x):
+                heights = np.interp(at, x, y, left=np.nan, right=np.nan)
+                hidden += int(((heights > y0) & (heights < y1)).sum())
+        return hidden
 
     def _up(self, y: np.ndarray) -> np.ndarray:
         """Values as heights: themselves, or their logarithms."""
@@ -246,9 +257,16 @@ def mean_words(tracks: list[Track], x: float) -> str:
     return figure(float(values[0])) if len(values) == 1 else f"{figure(float(values.mean()))} ± {figure(float(values.std(ddof=1)))}"
 
 
-def reference_words(reference: Reference) -> str:
-    """A published result in words."""
-    return f"{figure(reference.mean)} ± {figure(reference.std)} after {reference.timesteps:,} steps ({reference.source})"
+def reference_words(reference: Reference) -> tuple[str, str]:
+    """A published result in words, in full and short."""
+    short = f"reference: {figure(reference.mean)} ± {figure(reference.std)} after {reference.timesteps:,} steps"
+    return f"{short} ({reference.source})", short
+
+
+def fitting(forms: Sequence[str], width: float) -> str:
+    """The first of the forms that is no wider than this in small type, else the last."""
+    metrics = QFontMetrics(theme.font(theme.LEAST))
+    return next((form for form in forms if metrics.horizontalAdvance(form) <= width), forms[-1])
 
 
 def with_alpha(colour: QColor, alpha: int) -> QColor:

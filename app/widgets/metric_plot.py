@@ -16,7 +16,6 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app import theme
 from app.protocol.rl import Reference
-from app.widgets.agents.portraits import signed
 from app.widgets.colour_scale import figure
 from app.widgets.metric_items import Dots, FigureAxis, PlotHead, PlotKey, Still
 from app.widgets.metric_layers import Layers
@@ -46,6 +45,7 @@ class MetricPlot(QWidget):
         self.log, self._axis = False, ("environment steps", "")
         self._moments = np.empty(0)
         self._all_in_sight, self._stale, self._cross_at = True, True, None
+        self._key_at = (0.0, 0.0)
         self._soon = QTimer(self, interval=0, singleShot=True)
         self._soon.timeout.connect(self.refresh)
         self.head = PlotHead(title)
@@ -190,8 +190,10 @@ class MetricPlot(QWidget):
         ends = self.layers.draw(x0, x1, max(int(self.plot.width()), 50))
         self.box.setYRange(*ends, padding=0)
         ticks = self._moments[(self._moments >= x0) & (self._moments <= x1)]
-        self._ticks.show_points(ticks, np.full(len(ticks), ends[0] + (ends[1] - ends[0]) * 0.012), theme.colour("accent"), 5)
-        self.head.show_words(self._note(), self._newest())
+        self._ticks.show_points(ticks, np.full(len(ticks), ends[0] + (ends[1] - ends[0]) * 0.012), theme.colour("accent", 170), 3.5)
+        for side in ("bottom", "left"):
+            self.plot.getAxis(side).setStyle(showValues=bool(self.tracks))
+        self.head.show_words(self._note(), self._newest(), self.unit)
         self.setAccessibleDescription(f"{self.head.note} {self.head.value}".strip())
         self._read()
 
@@ -210,7 +212,7 @@ class MetricPlot(QWidget):
         if len(self.tracks.lines) != 1:
             return ""
         (track,) = self.tracks.lines.values()
-        return signed(f"{figure(float(track.raw.y[-1]))} {self.unit}".rstrip()) if len(track.raw) else ""
+        return figure(float(track.raw.y[-1])) if len(track.raw) else ""
 
     def _read(self) -> None:
         if self.compact:
@@ -218,7 +220,7 @@ class MetricPlot(QWidget):
                 rows = self.layers.key_rows(self._cross_at)
                 self.head.show_words(self.head.note, "  ".join(row.value for row in rows[:4]))
             elif self.tracks:
-                self.head.show_words(self._note(), self._newest())
+                self.head.show_words(self._note(), self._newest(), self.unit)
             return
         head = "" if self._cross_at is None else f"{self._axis[0]} {self._cross_at:,.0f} {self._axis[1]}".strip()
         self.key.show_rows(head if self.tracks else EMPTY, self.layers.key_rows(self._cross_at))
@@ -226,9 +228,20 @@ class MetricPlot(QWidget):
         if not self.tracks:
             self.key.move((self.plot.width() - self.key.width()) // 2 + 20, (self.plot.height() - self.key.height()) // 2 - 20)
             return
-        low = self.layers.ends_high  # the key stands where the curves do not end
-        y = self.plot.height() - self.key.height() - 44 if low else margin
-        self.key.move(self.plot.width() - self.key.width() - margin - 4, max(y, margin))
+        self._place_key(margin)
+
+    def _place_key(self, margin: int) -> None:
+        """The key stands in the corner where it hides least; where it stands already is as good as a little better."""
+        scene = self.box.sceneBoundingRect()
+        right, bottom = scene.right() - self.key.width() - margin, scene.bottom() - self.key.height() - margin
+        corners = [(right, bottom), (right, scene.top() + margin), (scene.left() + margin, scene.top() + margin)]
+        hidden = []
+        for x, y in corners:
+            top_left, end = (self.box.mapSceneToView(QPointF(*at)) for at in ((x, y), (x + self.key.width(), y + self.key.height())))
+            hidden.append(self.layers.hidden_by(top_left.x(), end.x(), end.y(), top_left.y()) - 2 * ((x, y) == self._key_at))
+        best = corners[int(np.argmin(hidden))]
+        self._key_at = best
+        self.key.move(int(best[0]), int(max(best[1], margin)))
 
     @Slot()
     def _on_theme(self) -> None:

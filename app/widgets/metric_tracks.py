@@ -13,7 +13,10 @@ from app.widgets.metric_series import Series, Smoother
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One run's numbers, x growing; runs of one `group` (an algorithm's seeds) share the hue `colour`, a data colour's number."""
+    """One run's numbers, x growing; runs of one `group` (an algorithm's seeds) share the hue `colour`, a data colour's number.
+
+    `points`: a few numbers that stand for themselves (evaluations): dots on a thin line, neither smoothed nor averaged.
+    """
 
     key: str
     group: str
@@ -21,6 +24,7 @@ class Line:
     x: np.ndarray
     y: np.ndarray
     label: str
+    points: bool = False
 
 
 class Track:
@@ -32,7 +36,7 @@ class Track:
 
     def smooth_over(self, window: int) -> None:
         """Smooth all anew, with another span."""
-        self._smooth = Series() if window > 1 else None
+        self._smooth = Series() if window > 1 and not self.line.points else None
         self._smoother = Smoother(window)
         if self._smooth is not None:
             self._smooth.extend(self.raw.x, self._smoother.extend(self.raw.y))
@@ -117,7 +121,8 @@ class Tracks:
         found: dict[str, list[Track]] = {}
         for track in self.lines.values():
             if len(track.raw):
-                found.setdefault(track.line.group or track.line.key, []).append(track)
+                alone = track.line.points or not track.line.group
+                found.setdefault(track.line.key if alone else track.line.group, []).append(track)
         return found
 
     def colour(self, key: str) -> int:

@@ -14,10 +14,12 @@ from app.protocol.rl import AgentFrame, GridView, PlaneView
 from app.widgets import plane_layers as plane
 from app.widgets.agents import grid_cells
 from app.widgets.agents.portraits import is_grid, place_on_plane
-from app.widgets.chart_frame import ChartFrame, paint_empty, paint_scale
+from app.widgets.chart_frame import ChartFrame, lines_of, paint_caption, paint_empty, paint_scale
 from app.widgets.colour_scale import ColourScale
 
-STRIP, CAPTION, LONGEST_TRAIL = 20, 20, 500
+STRIP, LINE, LONGEST_TRAIL = 20, 15, 500
+NARROW = 340
+"""Width below which the meaning of the arrows moves from the scale into the caption."""
 EMPTY = "Values and policy over the states appear here for CartPole, Pendulum, the mountain car and grid worlds."
 
 
@@ -119,13 +121,21 @@ class PlaneMap(QWidget):
         if isinstance(view, GridView):
             return f"after {view.timesteps:,} steps; arrows: probability of each move"
         what = {"value": view.value_name, "advantage": view.advantage_name or "advantage", "action": "best action"}[self.layer]
-        return f"{what}, after {view.timesteps:,} steps" + (f"; {view.fixed}" if view.fixed else "")
+        arrows = f"; {self._arrow_words()}" if self.width() < NARROW and self._arrow_words() else ""
+        return f"{what}, after {view.timesteps:,} steps" + (f"; {view.fixed}" if view.fixed else "") + arrows
+
+    def _arrow_words(self) -> str:
+        return plane.arrow_words(self._view) if self._arrows and self.layer != "action" else ""
+
+    def foot(self) -> int:
+        """Height of the caption."""
+        return lines_of(self.caption(), self.width() - 16, 3 if self.height() > 240 else 1) * LINE + 5
 
     # places --------------------------------------------------------------------------------------------------------
 
     def frame(self) -> ChartFrame:
         """The axes of a plane."""
-        room = QRectF(0, STRIP, self.width(), self.height() - STRIP - CAPTION)
+        room = QRectF(0, STRIP, self.width(), self.height() - STRIP - self.foot())
         return ChartFrame.within(room, self._view.x_range, self._view.y_range)
 
     def _cells(self) -> grid_cells.Cells:
@@ -133,7 +143,7 @@ class PlaneMap(QWidget):
         return grid_cells.Cells.within(self._grid_place(), len(view.rows), len(view.rows[0]))
 
     def _grid_place(self) -> QRectF:
-        return QRectF(8, STRIP + 8, self.width() - 16, self.height() - STRIP - CAPTION - 14)
+        return QRectF(8, STRIP + 8, self.width() - 16, self.height() - STRIP - self.foot() - 14)
 
     def sizeHint(self) -> QSize:
         return QSize(420, 360)
@@ -174,7 +184,8 @@ class PlaneMap(QWidget):
             painter.setClipRect(frame.place)
             plane.paint_trail(painter, frame, self._trail, self._view.circular)
             painter.setClipping(False)
-        self._paint_caption(painter)
+        strip = QRectF(0, self.height() - self.foot(), self.width(), self.foot())
+        paint_caption(painter, strip, self.readout(), self.caption(), (self.foot() - 5) // LINE)
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("focus"), 2))
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
@@ -212,9 +223,11 @@ class PlaneMap(QWidget):
     def _paint_legend(self, painter: QPainter, names: tuple[str, ...]) -> None:
         """Names of the actions with their colours, or the scale of the numbers."""
         if not names:
-            arrows = plane.arrow_words(self._view) if self._arrows and self.layer != "action" else ""
             kind = "diverging" if self._scale.signed else "viridis"
-            paint_scale(painter, self._scale, 8, 4, f"{self.layer} ({kind}, linear)" + (f"   {arrows}" if arrows else ""))
+            if self.width() < NARROW:
+                paint_scale(painter, self._scale, 8, 4, f"{self.layer} ({kind})", width=50)
+            else:
+                paint_scale(painter, self._scale, 8, 4, f"{self.layer} ({kind}, linear)   {self._arrow_words()}")
             return
         painter.setFont(theme.font(theme.LEAST))
         x = 8.0
@@ -225,15 +238,6 @@ class PlaneMap(QWidget):
             x += 17 + painter.fontMetrics().horizontalAdvance(name) + 14
         painter.setPen(theme.colour("muted"))
         painter.drawText(QPointF(x, 15), "faded: less certain")
-
-    def _paint_caption(self, painter: QPainter) -> None:
-        strip = QRectF(0, self.height() - CAPTION, self.width(), CAPTION)
-        painter.fillRect(strip, theme.colour("background"))
-        painter.setFont(theme.font(theme.LEAST))
-        words = self.readout()
-        painter.setPen(theme.colour("text" if words else "muted"))
-        shown = painter.fontMetrics().elidedText(words or self.caption(), Qt.TextElideMode.ElideRight, int(strip.width()) - 16)
-        painter.drawText(strip.adjusted(8, 0, -8, 0), Qt.AlignmentFlag.AlignVCenter, shown)
 
     # mouse and keys ------------------------------------------------------------------------------------------------
 

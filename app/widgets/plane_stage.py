@@ -45,7 +45,7 @@ class PlaneStage(QWidget):
         self._density: tuple[np.ndarray, str] | None = None
         self._paths: list[np.ndarray] = []
         self._back: QPixmap | None = None
-        self._pen, self._last = False, QPointF()
+        self._pen, self._framed, self._last = False, False, QPointF()
         self.arrow_unit = 0.0
         """What the longest arrows stand for."""
         self.setMouseTracking(True)
@@ -91,6 +91,12 @@ class PlaneStage(QWidget):
         """Ways (T, 2) of single particles, or lines of a grid."""
         self._paths = [path for path in paths if len(path) > 1]
         self.update()
+
+    def set_framed(self, framed: bool) -> None:
+        """Mark this stage among several."""
+        if framed != self._framed:
+            self._framed = framed
+            self.update()
 
     def set_pen(self, on: bool) -> None:
         """Whether a drag leaves points."""
@@ -140,7 +146,7 @@ class PlaneStage(QWidget):
         painter.setClipping(False)
         if not (any(len(points[0]) for points in self._points) or self._density or self._arrows):
             self._paint_empty(painter)
-        if self.hasFocus():
+        if self.hasFocus() or self._framed:
             painter.setPen(QPen(theme.colour("focus"), 2))
             painter.drawRect(self.square())
 

@@ -43,8 +43,12 @@ class Facts:
     """Collected over the mini-batches of one update; (epoch, numbers) pairs that stay tensors until they are told."""
 
     rows: list[tuple[int, Tensor]] = field(default_factory=list)
-    counts: Tensor = field(default_factory=lambda: torch.zeros(RATIO_BINS))
+    ratios: list[Tensor] = field(default_factory=list)  # of the epoch that runs
     stopped_in: int | None = None
+
+    def counts(self) -> Tensor:
+        """Histogram of the ratios of the last epoch."""
+        return torch.histc(torch.cat(self.ratios).clamp(max=RATIO_MAX), RATIO_BINS, 0, RATIO_MAX)
 
     def by_epoch(self, column: str) -> tuple[float, ...]:
         epochs = sorted({epoch for epoch, _ in self.rows})
@@ -93,11 +97,11 @@ def optimise(run: Run, batch: Batch, settings: PPOSettings, clip: float, pulse: 
     facts = Facts()
     for epoch in range(settings.n_epochs):
         order = torch.randperm(len(batch), generator=run.rng)
-        facts.counts = torch.zeros(RATIO_BINS)
+        facts.ratios.clear()
         for part in order.split(settings.batch_size):
-            row, counts, stop = learn(run, batch[part], settings, clip)
+            row, ratio, stop = learn(run, batch[part], settings, clip)
             facts.rows.append((epoch, row))
-            facts.counts += counts
+            facts.ratios.append(ratio)
             if stop:
                 facts.stopped_in = epoch
                 break
@@ -113,13 +117,12 @@ def optimise(run: Run, batch: Batch, settings: PPOSettings, clip: float, pulse: 
 
 @torch.enable_grad()
 def learn(run: Run, batch: Batch, settings: PPOSettings, clip: float) -> tuple[Tensor, Tensor, bool]:
-    """One gradient step on a mini-batch: the numbers of `COLUMNS`, the histogram of ratios, and whether the KL limit forbade the step."""
+    """One gradient step on a mini-batch: the numbers of `COLUMNS`, the ratios, and whether the KL limit forbade the step."""
     loss, row, ratio = ppo_loss(run.policy(batch.obs), run.nets["value"](batch.obs), batch, settings, clip)
-    counts = torch.histc(ratio.clamp(max=RATIO_MAX), RATIO_BINS, 0, RATIO_MAX)
     if settings.target_kl is not None and float(row[COLUMNS.index("approx_kl")]) > 1.5 * settings.target_kl:
-        return row, counts, True
+        return row, ratio, True
     descend(run, "both", loss, settings.max_grad_norm)
-    return row, counts, False
+    return row, ratio, False
 
 
 def ppo_loss(
@@ -158,7 +161,7 @@ def told(run: Run, facts: Facts, batch: Batch) -> dict[str, float]:
 
 def view_of(facts: Facts, batch: Batch, clip: float) -> PPOView:
     return PPOView(
-        ratio_counts=facts.counts, clip_range=clip, stopped_in_epoch=facts.stopped_in,
+        ratio_counts=facts.counts(), clip_range=clip, stopped_in_epoch=facts.stopped_in,
         kl_by_epoch=facts.by_epoch("approx_kl"), clipped_by_epoch=facts.by_epoch("clip_fraction"),
         advantages=batch.advantages, returns=batch.returns, values=batch.values,
     )  # fmt: skip

@@ -63,6 +63,24 @@ def test_seeds_get_a_mean_and_a_band_of_one_standard_deviation(plot):
     assert words["PPO: mean of 2"] == "20 ± 14.1" and words["run a"] == "10" and words["run c"] == "50"
 
 
+def test_evaluations_are_points_that_are_neither_smoothed_nor_averaged(plot):
+    plot.set_smoothing(50)
+    told = [Line(key, "evaluation", 7, X[:3], np.array([1.0, 9.0, 5.0]), key, points=True) for key in ("a/eval", "b/eval")]
+    plot.set_lines([line(), *told])
+    assert drawn(plot, "line", "a/eval")[1].tolist() == [1, 9, 5] and ("mean", "evaluation") not in plot.layers._curves
+    assert plot.layers._shapes["points", "a/eval"].boundingRect().bottom() == 9 and plot.layers.largest_group == 1
+
+
+def test_the_key_stands_where_it_hides_least(plot):
+    plot.set_lines([line(x=np.linspace(0, 100, 200), y=np.linspace(0, 100, 200) ** 2)])  # low at first, high at the end
+    plot.refresh()
+    assert plot.layers.hidden_by(0, 50, 5000, 10000) == 0 and plot.layers.hidden_by(50, 100, 0, 10000) == 24
+    rising = plot.key.pos()
+    plot.set_lines([line(x=np.linspace(0, 100, 200), y=-np.linspace(0, 100, 200))])
+    plot.refresh()
+    assert plot.key.pos().y() < rising.y() - 50
+
+
 def test_a_line_that_goes_on_costs_only_its_new_part_and_one_that_changes_is_made_anew(plot):
     plot.set_lines([line()])
     kept = plot.tracks.lines["a"]

@@ -88,7 +88,7 @@ def test_a_run_is_followed_and_then_stands_at_its_end(panel):
     assert panel.player.index == 1 and "noise/signal" in panel.foot.transport.text()
     handle.succeed(Result())
     assert panel.lanes.state == "idle"
-    assert len(panel.foot.losses.curves()["lane 0"].x) == 3
+    assert len(panel.beside.losses.curves()["lane 0"].x) == 3
 
 
 def test_time_is_dragged_both_ways_and_the_keys_move_it(panel):
@@ -105,7 +105,7 @@ def test_time_is_dragged_both_ways_and_the_keys_move_it(panel):
 
 def test_the_inspector_tells_distance_and_likelihood(panel):
     trained(panel)
-    words = panel.inspector.text()
+    words = panel.beside.inspector.text()
     assert "0.0300" in words and "1.500 nats" in words and "2210.02747" in words and "dx/dt = v" in words
 
 
@@ -162,10 +162,20 @@ def test_a_dragged_knob_walks_again_without_a_new_training(panel, qtbot):
     panel.side.method.knobs.editor("churn").setValue(200)
     qtbot.waitUntil(lambda: len(panel.engine.runs()) == 2, timeout=2000)
     again = panel.engine.runs()[1]
-    assert again.policy == "follow" and again.job.knobs == ("churn=50",)
+    assert again.policy == "replace" and again.job.knobs == ("churn=50",)
     assert panel.lanes.lane.told.moments, "what is shown stays until the new walk begins"
     panel.engine.tell(again)
     assert panel.lanes.lane.told.job is again.job and len(panel.lanes.lane.told.moments) == 6
+
+
+def test_a_knob_turned_while_a_network_learns_waits_for_it(panel, qtbot):
+    panel.side.method.methods.setCurrentIndex(1)
+    panel.side.method._on_method(1)
+    panel.train()
+    panel.engine.tell(panel.engine.runs()[0], [], end=False)
+    panel.side.method.knobs.editor("churn").setValue(200)
+    qtbot.waitUntil(lambda: len(panel.engine.runs()) == 2, timeout=2000)
+    assert panel.engine.runs()[1].policy == "follow"
 
 
 def test_late_records_of_an_older_run_do_not_mix_with_a_newer_one(panel):
@@ -229,9 +239,9 @@ def test_lanes_stand_at_equal_noise_and_not_at_equal_number(panel):
     panel.engine.tell(second, [particles(k, 6, level=level) for k, level in enumerate((9.0, 6.0, 4.0, 2.1, 0.4, 0.0))])
     panel.player.go(1)
     panel.redraw()
-    assert panel.stages.stages[1]._title.startswith("Edm · t 0.6 · noise/signal 2.1")
+    assert panel.stages.stages[1]._title.startswith("Edm · noise/signal 2.1")
     panel.player.go(3)
-    assert "noise/signal 0 " in panel.stages.stages[1]._title
+    assert panel.stages.stages[1]._title == "Edm · noise/signal 0"
 
 
 def test_lanes_without_levels_stand_equally_far_on():

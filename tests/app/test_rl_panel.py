@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, Qt, QUrl
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
@@ -510,16 +510,56 @@ def test_unticking_takes_a_run_off_the_plot(panel):
     assert list(lines(panel)) == ["1"]
 
 
+def test_a_stopped_run_goes_on_from_its_checkpoint_and_what_came_after_it_is_forgotten(panel):
+    handle = train(panel, 20)[0]
+    handle.record.emit("eval", fakes.evaluation(20))
+    handle.end("cancelled", handle.cancelled)
+    panel.wishes.resume(panel.library.entries()[0])
+    assert newest(panel, TrainRl).job.resume == "/runs/ppo-CartPole-v1-0"
+    newest(panel, TrainRl).record.emit("metrics", fakes.rows(17, 18))
+    run = panel.trainings.shown
+    assert list(run.metrics["update"]) == [float(n) for n in range(1, 19)] and len(run.evals) == 0
+    assert (np.diff(run.metrics[STEPS]) > 0).all()
+
+
+def test_a_finished_run_is_extended_by_more_steps_only(panel):
+    done = fakes.card(1, state="finished", timesteps=5120, total=5120)
+    with_cards(panel, done)
+    panel.wishes.resume(panel.library.entries()[0])
+    newest(panel, RlHistory).succeed(fakes.history(done))
+    panel.side_form.total.set_value(5000)
+    panel.wishes.resume(panel.library.entries()[0])
+    assert "has made all its 5,120 steps" in panel.banner.text()
+    count = panel.engine.count(TrainRl)
+    panel.side_form.total.set_value(9000)
+    panel.wishes.resume(panel.library.entries()[0])
+    assert panel.engine.count(TrainRl) == count + 1 and newest(panel, TrainRl).job.total_timesteps == 9000
+
+
+def test_a_folder_that_is_dropped_is_opened_and_a_damaged_one_is_a_sentence(panel, tmp_path):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(tmp_path))])
+    assert not panel.accept_drop(mime)
+    (tmp_path / "run.json").write_text("{}")
+    assert panel.accept_drop(mime) and newest(panel, RlHistory).job.run == str(tmp_path)
+    newest(panel, RlHistory).fail("run.json is damaged.", "Choose another run.")
+    assert "run.json is damaged." in panel.banner.text()
+
+
 # --- staying -------------------------------------------------------------------------------------------------
 
 
 def test_the_form_is_remembered(panel, build, settings):
     panel.side_form.rows.set_value("lr", 5e-4)
-    panel.side_form.seeds.setText("2-4")
     panel.stage.curves.smoothing.setCurrentIndex(2)
     panel.stage.pages.setCurrentIndex(1)
+    train(panel, seeds="2")
+    panel.side_form.seeds.setText("2-4")
     panel.save_now()
     other = build()
+    assert newest(other, RlHistory).job.run == "/runs/ppo-CartPole-v1-2"
+    newest(other, RlHistory).fail("There is no such run.")
+    assert not other.banner.isVisible(), "a run that is gone is no news at the start"
     newest(other, RlSetup).succeed(fakes.setup_result())
     assert other.side_form.rows.values()["lr"] == 0.0005 and [job.seed for job in other.side_form.jobs()] == [2, 3, 4]
     assert other.stage.curves.smoothing.currentData() == 10 and other.stage.pages.currentIndex() == 1

@@ -1,21 +1,12 @@
-"""Under the stages: losses of all lanes, the slider of time, and the transport bar."""
+"""Under the stages: the equation of the step, the slider of time, and the transport bar."""
 
 from __future__ import annotations
 
-import numpy as np
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
-from app.panels.plane.lane import Lane
-from app.protocol.payloads import Curve
-from app.widgets.curve_view import CurveView
-from app.widgets.running_mean import running_mean
 from app.widgets.steady_label import SteadyLabel
 from app.widgets.transport import Transport
-
-LOSS_HEIGHT = 132
-WINDOW = 20
-"""Updates over which a loss is averaged for the eye."""
 
 
 class Foot(QWidget):
@@ -27,16 +18,13 @@ class Foot(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.equation = SteadyLabel("mono", name="Equation of this step", tip="The equation of this step with its numbers")
-        self.losses = CurveView(x_label="update", y_label="loss")
-        self.losses.setFixedHeight(LOSS_HEIGHT)
-        self.losses.setToolTip(f"Loss of each network, averaged over {WINDOW} updates for the eye")
         self.slider = QSlider(Qt.Orientation.Horizontal, toolTip="Time of the walk: from noise to data", accessibleName="Time of the walk")
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.transport = Transport(noun="moment")
         inner = QVBoxLayout()
         inner.setContentsMargins(12, 4, 12, 0)
         inner.setSpacing(4)
-        for widget in (self.equation, self.slider, self.losses):
+        for widget in (self.equation, self.slider):
             inner.addWidget(widget)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
@@ -53,18 +41,6 @@ class Foot(QWidget):
         self.slider.setValue(max(index, 0))
         self.slider.setEnabled(count > 1)
         self.slider.blockSignals(False)
-
-    def show_losses(self, lanes: list[Lane]) -> None:
-        """The losses of all lanes."""
-        for lane in lanes:
-            losses = lane.told.losses
-            name = f"{lane.number + 1}: {lane.told.card.title}" if len(lanes) > 1 and lane.told.card else "loss"
-            if losses:
-                x, y = np.array([one.step for one in losses], float), np.array([one.loss for one in losses])
-                self.losses.set_curve(f"lane {lane.number}", Curve(x, running_mean(y, WINDOW), label=name), colour=lane.number)
-            else:
-                self.losses.remove(f"lane {lane.number}")
-        self.losses.set_legend_shown(len(lanes) > 1)
 
     @Slot(int)
     def _on_slider(self, value: int) -> None:

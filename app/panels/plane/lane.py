@@ -106,7 +106,8 @@ class Lane(QObject):
         return "paused" if self.handle.state == "parked" else "running"
 
     def run(self, shared: Plane, *, fresh: bool) -> None:
-        """Train and walk; unless `fresh`, a run on its way goes on, and this one follows it."""
+        """Train and walk; unless `fresh`, a training on its way goes on, and this run follows it. A walk on its way gives place."""
+        fresh = fresh or (self._begun is self.handle and bool(self.told.moments))
         self.handle = self._engine.submit(self.choice.of(shared), key=f"plane/lane-{self.number}", policy="replace" if fresh else "follow")
         for signal, slot in (
             (self.handle.record, self._on_record), (self.handle.preview, self._on_preview), (self.handle.done, self._on_done),

@@ -11,9 +11,10 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QStackedWidget, QTabBar
 
 from app.jobs.plane import PlaneMethods
-from app.panels.base import INSPECTOR_WIDTH, Panel, Scene
+from app.panels.base import Panel, Scene
 from app.panels.errands import Errands
 from app.panels.plane import memory, scenes
+from app.panels.plane.beside import Beside
 from app.panels.plane.desk import Desk
 from app.panels.plane.foot import Foot
 from app.panels.plane.intake import Intake
@@ -26,7 +27,6 @@ from app.panels.plane.words import SOURCES, place_of, rows_of
 from app.protocol.errors import UserError
 from app.protocol.payloads import Result
 from app.protocol.plane import PlanePreset
-from app.widgets.inspector import Inspector
 
 REDRAW_MS = 33
 TUNE_MS = 120
@@ -42,16 +42,15 @@ class PlanePanel(Panel):
     def __init__(self, engine: Any, settings: Any, parent: Any = None) -> None:
         super().__init__(engine, settings, parent)
         self.errands, self.lanes, self.player = Errands(engine, self.panel_id, self), Lanes(engine, self), Player(self)
-        self.side, self.stages, self.foot, self.inspector = Side(), Stages(), Foot(), Inspector()
+        self.side, self.stages, self.foot, self.beside = Side(), Stages(), Foot(), Beside()
         self.intake = Intake(self.errands, self)
         self.drawing = self._stale_losses = False
-        self.inspector.setMinimumWidth(INSPECTOR_WIDTH)
         self.desk, self.tabs, self._hero = Desk(self), QTabBar(expanding=False, drawBase=False), QStackedWidget()
         for page, title, tip in ((self.stages, "Stage", "Particles, field and density"), (self.desk, "Desk", "Error against evaluations")):
             self._hero.addWidget(page)
             self.tabs.setTabToolTip(self.tabs.addTab(title), tip)
         self.body.addWidget(self.tabs)
-        self.arrange(self.side, self._hero, self.foot, self.inspector)
+        self.arrange(self.side, self._hero, self.foot, self.beside)
         self._redraw = QTimer(self, singleShot=True, interval=REDRAW_MS)
         self._tune = QTimer(self, singleShot=True, interval=TUNE_MS)
         self._connect()
@@ -90,6 +89,7 @@ class PlanePanel(Panel):
         self.lanes.chosen = number
         self.side.show_lane(number, len(self.lanes.all))
         self.side.method.show_choice(self.lanes.lane.choice)
+        self.stages.show_chosen(number)
         self.redraw()
 
     @Slot(int)
@@ -187,7 +187,7 @@ class PlanePanel(Panel):
     def redraw(self) -> None:
         """Everything that depends on the moment and on what the lanes have told."""
         if self._stale_losses:
-            self.foot.show_losses(self.lanes.all)
+            self.beside.show_losses(self.lanes.all)
             self._stale_losses = False
         index, lead = self.player.index, self.lanes.lead.told
         for lane in self.lanes.all:
@@ -210,7 +210,7 @@ class PlanePanel(Panel):
         self.foot.equation.setText(moment.says if moment is not None else card.equation if card else "")
         if card is not None:
             reference = SOURCES.format(card.arxiv) if card.arxiv else ""
-            self.inspector.set_content(card.title, rows_of(lane, moment), card.equation, card.watch_for, reference)
+            self.beside.inspector.set_content(card.title, rows_of(lane, moment), card.equation, card.watch_for, reference)
 
     def _on_key(self, name: str) -> None:
         if self.lanes.state != "idle" and name in ("play", "pause", "next", "stop"):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from app.panels.plane.lane import Choice
 
 if TYPE_CHECKING:
     from app.panels.plane.panel import PlanePanel
+
+UPDATES = 500
+"""Of each of four networks: enough to see, and soon there."""
 
 
 def one(panel: PlanePanel) -> Iterator[Any]:
@@ -25,6 +29,7 @@ def four(panel: PlanePanel) -> Iterator[Any]:
     """Four methods from the same noise."""
     panel.lanes.set_choices([Choice(method=name) for name in ("flow-matching", "edm", "vp", "realnvp")])
     panel.set_count(4)
+    panel.side.data.knobs.set_job(replace(panel.side.data.knobs.job(), train_steps=UPDATES, samples=4000))
     panel.train()
     for lane in panel.lanes.all:
         yield lane.handle

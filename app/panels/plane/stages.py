@@ -75,6 +75,11 @@ class Stages(QWidget):
             stage.deleteLater()
         self._behind = [None] * count
 
+    def show_chosen(self, number: int) -> None:
+        """Frame the stage whose method is set at the side, if there are several."""
+        for at, stage in enumerate(self.stages):
+            stage.set_framed(at == number and len(self.stages) > 1)
+
     def on(self, name: str) -> bool:
         """Is that shown?"""
         return self.switches[name].isChecked()
@@ -86,7 +91,7 @@ class Stages(QWidget):
         stage = self.stages[number]
         moment = told.moments[index] if 0 <= index < len(told.moments) else told.learning
         shown = MOST_SHOWN // len(self.stages)
-        stage.set_title(title_of(told, moment, shown))
+        stage.set_title(title_of(told, moment, shown, brief=len(self.stages) > 1))
         self._show_behind(number, told, moment)
         held_out = told.cloud.xy[: shown // 4] if self.on("data") and told.cloud is not None else np.zeros((0, 2))
         scale = 1.0 if moment is None else scale_of(moment)
@@ -118,8 +123,15 @@ class Stages(QWidget):
         stage = self.stages[number]
         scale = 1.0 if moment is None else scale_of(moment)
         nothing = np.zeros((0, 2))
-        stage.set_field(*((nothing, nothing) if field is None else (field.at / scale, field.arrows)))
+        stage.set_field(*((nothing, nothing) if field is None else self._thinned(field.at / scale, field.arrows)))
         stage.set_density(None if density is None else np.exp(density.values - density.values.max()), density.kind if density else "")
+
+    def _thinned(self, at: np.ndarray, arrows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Every second arrow each way where stages are small."""
+        side = round(len(at) ** 0.5)
+        if len(self.stages) < 4 or side < 4:
+            return at, arrows
+        return tuple(values.reshape(side, side, 2)[::2, ::2].reshape(-1, 2) for values in (at, arrows))
 
     def _sectors(self, told: Told, count: int) -> np.ndarray | None:
         if not self.on("start") or not told.moments:

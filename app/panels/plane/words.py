@@ -35,12 +35,15 @@ def scale_of(moment: Particles) -> float:
     return max(1.0, moment.spread)
 
 
-def title_of(told: Told, moment: Particles | None, shown: int) -> str:
-    """The line above a stage."""
+def title_of(told: Told, moment: Particles | None, shown: int, *, brief: bool) -> str:
+    """The line above a stage; `brief` where several stand side by side."""
     name = told.card.title if told.card else ""
     if moment is None:
         return name
     scale, count = scale_of(moment), len(moment.xy)
+    if brief:
+        level = "" if math.isnan(moment.level) else f"noise/signal {figure(moment.level)}"
+        return " · ".join(filter(None, (name, level or f"t {figure(moment.time)}", f"÷ {figure(scale)}" if scale > 1.005 else "")))
     parts = [name, place_of(moment)]
     if scale > 1.005:
         parts.append(f"drawn ÷ {figure(scale)}")

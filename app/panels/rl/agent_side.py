@@ -63,8 +63,9 @@ class FilmBar(QWidget):
         self.slider.setValue(self._player.index)
         self.slider.blockSignals(False)
         if film is not None:
-            ended = "ended by itself" if film.terminated else "to the time limit"
-            self._words.setText(f"{self._player.count} steps {ended}, return {film.total:.4g}, without chance")
+            ended = "ended" if film.terminated else "time limit"
+            self._words.setText(f"policy of step {film.timesteps:,}: return {film.total:.4g} ({ended})")
+            self._words.setToolTip(f"{self._player.count} steps without chance: always the action the policy thinks best.")
 
     def words(self) -> str:
         """The line under the bar."""
@@ -94,6 +95,7 @@ class AgentSide(QWidget):
 
     def show_training(self, training: Training | None) -> None:
         """Another training, or back to its newest moment."""
+        self._grid = None
         if training is None:
             self.view.clear(EMPTY)
         elif training.agent is None:
@@ -105,6 +107,8 @@ class AgentSide(QWidget):
         """The agent that is watched while it learns."""
         if self._player.film is None and training.agent is not None and self.isVisible():
             self._take_grid(training.plane)
+            if self._grid is None and training.setup is not None and training.setup.grid:
+                self.view.set_grid(training.setup.grid)
             self.view.show_frame(training.agent)
             self.view.set_note("as it learns, frames skipped" if training.active else "as it was last seen")
 

@@ -66,6 +66,13 @@ class Columns:
         self._n = len(kept)
         self.thinned += 1
 
+    def cut(self, name: str, value: float) -> None:
+        """Forget the rows whose `name` (a rising column) is not below `value`."""
+        kept = int(np.searchsorted(self[name], value, side="left"))
+        for column in self._data.values():
+            column[kept : self._n] = np.nan
+        self._n = kept
+
     def at(self, name: str, value: float) -> int:
         """Index of the last row whose `name` (a rising column) is not above `value`; 0 before the first."""
         return max(0, int(np.searchsorted(self[name], value, side="right")) - 1)
@@ -84,6 +91,10 @@ class Table:
     def rows(self) -> np.ndarray:
         """(n, c), a view."""
         return self._rows[: self._n]
+
+    def cut(self, value: float) -> None:
+        """Forget the rows whose first number (a rising one) is not below `value`."""
+        self._n = int(np.searchsorted(self.rows[:, 0], value, side="left"))
 
     def add(self, block: np.ndarray) -> None:
         """Append k rows."""

@@ -78,7 +78,7 @@ class ComparePage(QWidget):
         self.choice.setAccessibleName("Compare with")
         self.choice.setToolTip("The other policy: of the same run at its end, or of another run of this environment")
         self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.choice.setMinimumContentsLength(22)
+        self.choice.setMinimumContentsLength(14)
         row, views, column = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         for part in (QLabel("Moment looked at, beside"), self.choice, self.button):
             row.addWidget(part)

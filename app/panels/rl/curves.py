@@ -29,21 +29,21 @@ class Curves(QWidget):
         self.plot, self.name = MetricPlot(metric(RETURN).title), RETURN
         self._shown: Training | None = None
         self.axis, self.smoothing = QComboBox(), QComboBox()
-        self.dots, self.log = QCheckBox("Episodes", checked=True), QCheckBox("Log")
+        self.dots, self.log = QCheckBox("Dots", checked=True), QCheckBox("Log")
         for title, key in (("steps", STEPS), ("time", SECONDS)):
             self.axis.addItem(title, key)
-        for box in (self.axis, self.smoothing):
+        for box, letters in ((self.axis, 4), (self.smoothing, 5)):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(6)
+            box.setMinimumContentsLength(letters)
         for span in SMOOTHING:
-            self.smoothing.addItem("raw" if span == 1 else f"smooth {span}", span)
+            self.smoothing.addItem("raw" if span == 1 else f"avg {span}", span)
         self._build()
         self._apply()
 
     def _build(self) -> None:
         row, column = QHBoxLayout(), QVBoxLayout(self)
         row.setContentsMargins(8, 4, 8, 2)
-        row.setSpacing(8)
+        row.setSpacing(6)
         for widget, name, tip in (
             (self.axis, "x axis", "Over environment steps, or over the time of work in seconds"),
             (self.smoothing, "Smoothing", "Average over so many points of the curve (exponential); the raw curve stays, faint"),

@@ -151,6 +151,8 @@ class Drawing(QObject):
             panel.stage.curves.place_cursor(shown, panel.looking.at, panel.looking.moments())
             panel.stage.small.set_cursor(panel.stage.curves.plot.cursor_at() if panel.looking.at is not None else None)
             panel.timeline.show_place(shown, panel.looking)
+            if shown is not None and panel.looking.at is None:
+                panel.timeline.set_busy(shown.note if shown.active and not shown.note[:1].isdigit() else "")
 
     def _lamps(self) -> None:
         shown = self._panel.trainings.shown

@@ -40,7 +40,7 @@ def episode_dots(training: Training, axis: str) -> tuple[np.ndarray, np.ndarray]
 def evaluation(training: Training, axis: str) -> list[Line]:
     """The evaluations apart from training, as a line of their own."""
     x, y = training.evals[axis], training.evals["eval/mean_reward"]
-    return [Line(f"{training.number}/eval", EVALUATION, INK, x, y, EVALUATION)] if len(x) else []
+    return [Line(f"{training.number}/eval", EVALUATION, INK, x, y, EVALUATION, points=True)] if len(x) else []
 
 
 def on_axis(training: Training, steps: np.ndarray, axis: str) -> np.ndarray:

@@ -47,7 +47,7 @@ METRICS: dict[str, Metric] = {
     "eval/q_obtained": Metric("Q obtained", "Discounted return that the evaluated episodes really brought."),
     "eval/mean_ep_length": Metric("Length in evaluation", "Steps of an episode in evaluation.", unit="steps"),
     "train/approx_kl": Metric(
-        "Approximate KL", "How far the update has moved the policy, estimated on the samples it learned from.",
+        "Approx. KL", "How far the update has moved the policy, estimated on the samples it learned from.",
         "Usually below 0.02; a jump means the update was too large: fewer epochs or a lower rate.", "nats", "mean((ρ − 1) − log ρ)",
     ),
     "train/kl_divergence_loss": Metric(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Slot
+from PySide6.QtCore import QMimeData, Slot
 from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShortcut, QShowEvent
 
 from app.panels.base import Panel, Scene
@@ -39,13 +39,13 @@ class RlPanel(Panel):
         super().__init__(engine, settings, parent)
         self.wanted: RunSetup | None = None
         """The setup of the session before, until its preset is there."""
-        self.wanted_seeds = ""
+        self.wanted_seeds, self.wanted_runs = "", []
         self.errands, self.trainings, self.looking = Errands(engine, "rl", self), Trainings(engine, self), Looking(self)
         self.side_form, self.stage = SideForm(), Stage(self.looking.player, self, self.isVisible)
         self.timeline, self.side = Timeline(), SideView()
         self.setups, self.library, self.drawing = Setups(self), Library(self), Drawing(self)
         self.commands, self.wishes = Commands(self), RunWishes(self)
-        self.arrange(self.side_form, self.stage, self.timeline, self.side, widths=(300, 272))
+        self.arrange(self.side_form, self.stage, self.timeline, self.side, widths=(292, 268))
         self.remember_splitter("rows", self.stage.rows)
         self.remember_splitter("across", self.stage.across)
         self.remember_splitter("side", self.side.split)
@@ -70,12 +70,19 @@ class RlPanel(Panel):
     def ready(self) -> None:
         self.setups.ask(self.wanted, self.wanted_seeds)
         self.library.refresh()
+        self.wishes.reopen(self.wanted_runs)
 
     def save_state(self) -> dict:
         return state.saved(self)
 
     def restore_state(self, saved: dict) -> None:
         state.restore(self, saved)
+
+    def accept_drop(self, mime: QMimeData) -> bool:
+        folder = state.folder_of(mime)
+        if folder:
+            self.wishes.open_folder(folder)
+        return bool(folder)
 
     def screenshot_scenes(self) -> list[Scene]:
         return scenes.SCENES

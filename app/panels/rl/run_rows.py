@@ -25,11 +25,6 @@ class Entry:
         return self.training.state if self.training else self.card.state if self.card else ""
 
     @property
-    def active(self) -> bool:
-        """Does it train here?"""
-        return self.training is not None and self.training.active
-
-    @property
     def folder(self) -> str:
         """Its folder, "" if it has none yet."""
         return self.card.folder if self.card else self.training.folder if self.training else ""

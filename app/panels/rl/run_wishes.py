@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Slot
+from PySide6.QtCore import QBuffer, QIODevice, QObject, Slot
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog
 
 from app.jobs.rl import CompareRl, ExportRl, RlHistory
@@ -40,21 +41,49 @@ class RunWishes(QObject):
         self._with(entry, self._resume)
 
     def _resume(self, training: Training) -> None:
-        if not training.active:
-            panel = self._panel
-            panel.looking.look(None)
-            job = replace(job_of(training.run_setup), resume=training.folder, settings="")  # the knobs stay as they were saved
-            panel.trainings.resume(training, job)
+        panel, total = self._panel, 0
+        if training.active:
+            return
+        if training.steps >= training.total > 0:
+            total = int(panel.side_form.total.value())
+            if total <= training.steps:
+                text = f"This run has made all its {training.steps:,} steps."
+                panel.show_message("info", text, "Set more steps in the form to extend it.")
+                return
+        panel.looking.look(None)
+        job = replace(job_of(training.run_setup), resume=training.folder, settings="", total_timesteps=total)  # its knobs stay as saved
+        panel.trainings.resume(training, job)
 
     def _with(self, entry: Entry, then: Callable[[Training], None]) -> None:
         """Do something with a run that is in memory; read it from its folder if it is not."""
         if entry.training is not None:
             then(entry.training)
         else:
-            self._panel.errands.run(RlHistory(run=entry.folder), partial(self._read, then), key="history")
+            self._panel.errands.run(RlHistory(run=entry.folder), partial(self._read, then), key=f"history {entry.folder}")
 
     def _read(self, then: Callable[[Training], None], result: Result) -> None:
         then(self._panel.trainings.take(result, job_of(parse_setup(result.files["card"].setup))))
+
+    @Slot()
+    def open(self) -> None:
+        """Ask for the folder of a run, and show it."""
+        name = QFileDialog.getExistingDirectory(self._panel, "Open the folder of a run")
+        if name:
+            self.open_folder(name)
+
+    def open_folder(self, folder: str) -> None:
+        """Show the run in a folder."""
+        self._panel.errands.run(RlHistory(run=folder), partial(self._read, self._panel.trainings.show), key=f"history {folder}")
+
+    def reopen(self, folders: list[str]) -> None:
+        """The runs of the session before; those that are gone are left out."""
+        for folder in folders:
+            self._panel.errands.run(
+                RlHistory(run=folder), partial(self._read, self._panel.trainings.show), key=f"history {folder}", failed=self._gone
+            )
+
+    def _gone(self, _report: Any) -> None:
+        """A run that was deleted outside; the list of runs does not have it either."""
 
     @Slot(object)
     def reuse(self, entry: Entry) -> None:
@@ -77,6 +106,13 @@ class RunWishes(QObject):
         for name, content in result.files.items():
             self._panel.settings.storage.write(folder / name, content)
         self._panel.show_message("info", f"{len(result.files)} files of the run are written to {folder}.", ", ".join(result.files))
+
+    @Slot(str, object)
+    def save_plot(self, kind: str, content: Any) -> None:
+        """Save a plot as a picture or as numbers."""
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Save the plot", f"plot.{kind}", f"*.{kind}")
+        if path:
+            self._panel.settings.storage.write(path, content if kind == "csv" else partial(_png, content))
 
     @Slot(object)
     def delete(self, entry: Entry) -> None:
@@ -110,3 +146,11 @@ class RunWishes(QObject):
     def _not_compared(self, report: Any) -> None:
         self._panel.stage.compare.set_busy("")
         self._panel.show_error(report)
+
+
+def _png(image: QImage) -> bytes:
+    """Encode a plot; called on the I/O thread."""
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    image.save(buffer, "PNG")
+    return buffer.data().data()

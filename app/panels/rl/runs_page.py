@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.panels.rl.run_rows import Entry, chip, same, tip, words
-from app.panels.rl.training import Training
+from app.panels.rl.training import ACTIVE, Training
 
 TITLES = ("Algorithm", "Environment", "Seed", "Steps", "State", "Evaluation", "Begun")
 EMPTY = "No runs yet. Press Train: each run is kept in a folder of its own and listed here, also after a crash."
@@ -33,6 +33,7 @@ class RunsPage(QWidget):
     export_wanted = Signal(object)
     reuse_wanted = Signal(object)
     delete_wanted = Signal(object)
+    open_wanted = Signal()
     drawn_changed = Signal(object, bool)
     """A training is to be drawn, or not."""
 
@@ -63,9 +64,10 @@ class RunsPage(QWidget):
         row, column = QHBoxLayout(), QVBoxLayout(self)
         for name, title, what in (
             ("show", "Show", "Its curves, and its policies for the time machine (double click)"),
-            ("resume", "Resume", "Go on where it was saved"), ("reuse", "Use setup", "Put its setup into the form"),
+            ("resume", "Resume", "Go on where it was saved; a finished one up to the number of steps in the form"),
+            ("reuse", "Use setup", "Put its setup into the form"),
             ("export", "Export …", "CSV, TensorBoard event file and the policy, into a folder"),
-            ("delete", "Delete …", "Delete its folder"),
+            ("delete", "Delete …", "Delete its folder"), ("open", "Open …", "A run in a folder elsewhere"),
         ):
             button = QPushButton(title, toolTip=what)
             button.setProperty("wish", name)
@@ -133,17 +135,19 @@ class RunsPage(QWidget):
         entry = self.selected()
         there = entry is not None and bool(entry.folder)
         able = {
-            "show": entry is not None, "resume": there and not entry.active and entry.state in (*GOES_ON, "finished", "running"),
-            "reuse": entry is not None, "export": there, "delete": there and not entry.active,
+            "show": entry is not None, "resume": there and entry.state in (*GOES_ON, "finished"), "reuse": entry is not None,
+            "export": there, "delete": there and entry.state not in ACTIVE, "open": True,
         }  # fmt: skip
         for name, button in self.buttons.items():
             button.setEnabled(bool(able[name]))
 
     @Slot()
     def _on_button(self) -> None:
-        entry = self.selected()
-        if entry is not None:
-            getattr(self, f"{self.sender().property('wish')}_wanted").emit(entry)
+        entry, wish = self.selected(), self.sender().property("wish")
+        if wish == "open":
+            self.open_wanted.emit()
+        elif entry is not None:
+            getattr(self, f"{wish}_wanted").emit(entry)
 
     @Slot(int, int)
     def _on_double(self, row: int, _column: int) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 WITHIN_S, LOOK_EVERY_S = 240.0, 0.1
 STEPS, MIDDLE = 30_000, 0.6
+SIDE_BY_SIDE = 15_000
 
 
 def empty(panel: RlPanel) -> Iterator[Any]:
@@ -26,8 +27,9 @@ def training(panel: RlPanel) -> Iterator[Any]:
     panel.commands.train()
     run = panel.trainings.shown
     yield from _until(lambda: run.steps > 0.3 * STEPS or not run.active)
-    panel.side_form.rows.set_value("clip_range", 0.1)
-    panel.commands.turn("clip_range", 0.1)
+    field = panel.side_form.rows.editor("clip_range")
+    field.set_value(0.1)
+    field.edited.emit(0.1)
     yield from _until(lambda: run.steps > MIDDLE * STEPS or not run.active)
     panel.commands.pause()
     yield from _until(lambda: run.state != "running")
@@ -49,10 +51,10 @@ def side_by_side(panel: RlPanel) -> Iterator[Any]:
     """Seeds and algorithms, and the list of runs."""
     panel.commands.stop()
     for algo in ("ppo", "a2c"):
-        _choose(panel, algo, "Pendulum-v1")
-        yield from _until(lambda algo=algo: _chosen(panel, algo, "Pendulum-v1"))
-        panel.side_form.seeds.setText("0-2")
-        panel.side_form.total.set_value(30_000)
+        _choose(panel, algo, "CartPole-v1")
+        yield from _until(lambda algo=algo: _chosen(panel, algo, "CartPole-v1"))
+        panel.side_form.seeds.setText("1-3")
+        panel.side_form.total.set_value(SIDE_BY_SIDE)
         panel.commands.train()
     yield from _until(lambda: not panel.trainings.active)
     panel.stage.pages.setCurrentWidget(panel.stage.runs)
@@ -74,6 +76,7 @@ def compare(panel: RlPanel) -> Iterator[Any]:
 
 
 def _choose(panel: RlPanel, algo: str, env: str) -> None:
+    panel.side_form.setup = None
     panel.side_form.set_pair(algo, env)
     panel.setups.ask()
 

@@ -52,8 +52,6 @@ def preset_words(setup: Setup) -> str:
         parts.append(f"Published: {known.mean:g} ± {known.std:g} after {known.timesteps:,} steps ({known.source}).")
     if setup.solved_at is not None:
         parts.append(f"Solved at {setup.solved_at:g}.")
-    if setup.memory:
-        parts.append(setup.memory)
     return " ".join(parts)
 
 

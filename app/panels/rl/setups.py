@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, Qt, QTimer, Slot
 
 from app.jobs.rl import RlSetup
-from app.panels.rl.setup_words import preset_words
 from app.panels.rl.side_form import ALGOS
 from app.protocol.errors import UserError
 from app.protocol.payloads import Result
@@ -122,7 +121,7 @@ class Setups(QObject):
         form = self._panel.side_form
         form.set_check("")
         form.train.setEnabled(True)
-        form.note.setText(preset_words(result.files["setup"]))
+        form.note.setToolTip(result.files["setup"].memory)
 
     def _unfit(self, report: Any) -> None:
         self._panel.side_form.set_check(sentence(report))

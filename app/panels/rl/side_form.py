@@ -145,6 +145,7 @@ class SideForm(QScrollArea):
         self.n_envs.set_value(setup.n_envs)
         self.hidden.setText(layers_text(setup.hidden))
         self.note.setText(preset_words(setup))
+        self.note.setToolTip(setup.memory)
         self.show_line()
 
     def set_run(self, run: RunSetup) -> None:
@@ -171,10 +172,11 @@ class SideForm(QScrollArea):
         (algo, env), preset, hidden = self.pair, self.setup, read_layers(self.hidden.text())
         if not env or " " in env:
             raise UserError("There is no environment with such a name.", hint="Choose one of the list, or type a gymnasium id.")
+        if preset is None or (preset.algo, preset.env) != (algo, env):  # its preset is not here yet
+            return RunSetup(algo, env, seed, backend=self.backend.currentText())
         total, n_envs = int(self.total.value()), int(self.n_envs.value())
-        if preset is not None and (preset.algo, preset.env) == (algo, env):
-            total, n_envs = (0 if total == preset.total else total), (0 if n_envs == preset.n_envs else n_envs)
-            hidden = () if hidden == tuple(preset.hidden) else hidden or (0,)
+        total, n_envs = (0 if total == preset.total else total), (0 if n_envs == preset.n_envs else n_envs)
+        hidden = () if hidden == tuple(preset.hidden) else hidden or (0,)
         return RunSetup(algo, env, seed, total, n_envs, hidden, self.backend.currentText(), self.settings())
 
     def jobs(self) -> list[TrainRl]:

@@ -21,6 +21,9 @@ class SmallPlots(QWidget):
 
     explained = Signal(str)
     """A metric was clicked: what is it?"""
+    pointed = Signal(object)
+    """The x under the pointer, or None."""
+    save_requested = Signal(str, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +54,8 @@ class SmallPlots(QWidget):
             plot.setToolTip(f"{told.title} ({name}). {told.tip} Click: large.")
             plot.setProperty("metric", name)
             plot.clicked.connect(self._on_clicked)
+            plot.pointed.connect(self.pointed)
+            plot.save_requested.connect(self.save_requested)
             self._grid.addWidget(plot, place // COLUMNS, place % COLUMNS)
             self.plots[name] = plot
         self.grown = self.grown if self.grown in self.plots else ""
@@ -83,6 +88,12 @@ class SmallPlots(QWidget):
         """Where the time machine stands."""
         for plot in self.plots.values():
             plot.set_cursor(x)
+
+    @Slot(object)
+    def set_cross(self, x: float | None) -> None:
+        """The pointer is at x in one of the plots: all read their values there."""
+        for plot in self.plots.values():
+            plot.set_cross(x)
 
     @Slot()
     def _on_clicked(self) -> None:

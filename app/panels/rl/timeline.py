@@ -15,7 +15,7 @@ class Timeline(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.transport, self._busy = Transport(noun="update"), ElidedLabel("muted", width=280)
+        self.transport, self._busy = Transport(noun="update"), ElidedLabel("muted", width=160)
         self.transport.add_widget(self._busy)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -45,7 +45,8 @@ class Timeline(QWidget):
         rows = training.metrics
         newest = int(rows[UPDATE][-1]) if len(rows) else 0
         if looking.at is None or not newest:
-            bar.set_position(newest, newest, training.words())
+            share = f"{training.steps:,} of {training.total:,} steps" if training.total else f"{training.steps:,} steps"
+            bar.set_position(newest, newest, share)
         else:
             update = int(rows[UPDATE][rows.at(STEPS, looking.at)])
             bar.set_position(update, newest, f"looking back at step {looking.at:,}")

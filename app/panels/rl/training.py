@@ -127,6 +127,8 @@ class Training(QObject):
     @Slot(str, object)
     def _on_record(self, channel: str, payload: Any) -> None:
         if channel == "metrics":
+            if payload and len(self.metrics) and payload[0].timesteps <= self.metrics[STEPS][-1]:
+                self._cut(payload[0].timesteps)
             self.metrics.add(map(flat, payload))
         elif channel == "eval":
             self.evals.add([flat(payload)])
@@ -139,6 +141,13 @@ class Training(QObject):
         elif channel == "refused":
             self.note = str(payload)
         self.told.emit(self, channel)
+
+    def _cut(self, timesteps: int) -> None:
+        """It goes on from an earlier moment than was told: what had come after that is no part of the run any more."""
+        self.metrics.cut(STEPS, timesteps)
+        self.evals.cut(STEPS, timesteps)
+        self.episodes.cut(timesteps)
+        self.changes = [change for change in self.changes if change.timesteps < timesteps]
 
     @Slot(str, object)
     def _on_preview(self, channel: str, payload: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QFontMetrics, QPainter
 
 from app import theme
 from app.protocol.rl import AgentFrame
@@ -59,17 +59,18 @@ def paint_actions(painter: QPainter, place: QRectF, frame: AgentFrame, limit: fl
         best = sorted(range(len(rows)), key=lambda n: -abs(rows[n].value))[:room]
         kept = tuple(rows[n] for n in sorted(best))
     more = f", {len(rows) - len(kept)} more" if len(kept) < len(rows) else ""
-    what = "probability of each action (▸ taken)" if frame.probabilities else f"action, −{limit:g} to {limit:g}"
+    what = "probability (▸ taken)" if frame.probabilities else f"action, −{limit:g} to {limit:g}"
     words = painter.fontMetrics().elidedText(what + more, Qt.TextElideMode.ElideRight, int(place.width()))
     painter.drawText(head, _LEFT, words)
+    bold = QFontMetrics(theme.font(theme.LEAST, bold=True))
+    wide = min(max((bold.horizontalAdvance(row.name) for row in kept), default=0) + 24, place.width() * 0.55)
     for number, row in enumerate(kept[: max(room, 0)]):
-        _paint_row(painter, head.translated(0, (number + 1) * LINE), row, limit)
+        _paint_row(painter, head.translated(0, (number + 1) * LINE), row, limit, wide)
 
 
-def _paint_row(painter: QPainter, line: QRectF, row: ActionRow, limit: float) -> None:
+def _paint_row(painter: QPainter, line: QRectF, row: ActionRow, limit: float, wide: float) -> None:
     painter.setFont(theme.font(theme.LEAST, bold=row.chosen))
     painter.setPen(theme.colour("text"))
-    wide = line.width() * 0.42
     name = painter.fontMetrics().elidedText(("▸ " if row.chosen else "") + row.name, Qt.TextElideMode.ElideRight, int(wide) - 4)
     painter.drawText(line, _LEFT, name)
     painter.drawText(line, _RIGHT, row.text)

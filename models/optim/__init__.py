@@ -1,0 +1,1 @@
+"""Mathematics of descent: quadratics minimised in six ways."""
