@@ -2,6 +2,7 @@
 
 What each job gives back (`app/protocol/plane.py`):
 
+    export-plane     writes the file; facts path
     plane-methods    files "methods": tuple[MethodCard, …], "clouds": tuple[CloudCard, …]. Trains nothing
     plane            Records "method": MethodCard, "cloud": CloudPoints, "train": tuple[PlaneLoss, …] (at most every 100 ms), "notice": str,
                      for each kept moment "particles": Particles, "field": Arrows, "grid": Particles (each where wanted and known), in the
@@ -22,6 +23,7 @@ from typing import ClassVar
 from app.protocol.errors import UserError
 from app.protocol.job import Job, knob
 from app.protocol.payloads import Image
+from app.protocol.plane import CloudPoints, Particles
 
 Point = tuple[float, float]
 MOST_POINTS = 200_000
@@ -96,6 +98,7 @@ class Plane(PlaneJob):
     grid: int = knob(20, lo=0, hi=100, title="Arrows a side", help="Of the field; 0: none.")
     map_side: int = knob(64, lo=0, hi=400, title="Density cells a side", help="Of the map of log density; 0: none.")
     lattice: int = knob(0, lo=0, hi=61, title="Lattice lines", help="A side of a grid that a deterministic walk carries along; 0: none.")
+    film: bool = knob(False, title="Film", help="Also write the walk as an animation, walk.gif.")
     back: bool = knob(False, title="And back", help="Also carry held-out data to noise, where the method can.")
 
 
@@ -110,6 +113,17 @@ class ComparePlane(PlaneJob):
     budgets: tuple[int, ...] = knob((4, 8, 16, 32, 64), title="Evaluations", help="Numbers of evaluations each is given.")
     samples: int = knob(2000, lo=16, hi=100_000, title="Particles", help="How many walk.")
     exact: bool = knob(False, title="Exact answer", help="Let the known law stand in for the networks, where it can (eight-gaussians).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlane(Job):
+    """Write a walk as a file: .gif an animation, .png one moment, .npz all positions, .csv those of one moment."""
+
+    path: str = knob("walk.gif", title="File", help="Its ending says what is written.")
+    moments: tuple[Particles, ...] = knob((), title="Moments", help="Of a walk, in their order.")
+    at: int = knob(0, lo=0, title="Moment", help="Which one a picture or a table shows, from 0.")
+    data: CloudPoints | None = knob(None, title="Data", help="Held-out points behind the particles.")
+    method: str = knob("", title="Method", help="Its title.")
 
 
 def written_knobs(settings: dict[str, float]) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def _steps(job: TrainDrafter, course: Course, states: States, config: FitConfig,
 def _updates(job: TrainDrafter, course: Course, batches: Callable, config: FitConfig, average: Average) -> Iterator[TrainStep]:
     net, unembed = course.net, course.unembed
     if course.kind == "medusa":
-        return training.train_medusa(net, batches, unembed, config, average, soft=True)
+        return training.train_medusa(net, batches, unembed, config, average, soft=True, most=job.places)
     if course.kind == "mtp":
         return training.train_mtp(net, batches, unembed, config, average)
     if course.kind == "eagle":

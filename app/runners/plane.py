@@ -16,7 +16,8 @@ from torch import Tensor
 from app.jobs.plane import Plane, PlaneMethods, read_knobs
 from app.protocol.events import Event, Progress, Record, Step
 from app.protocol.payloads import Result
-from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap
+from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap, Particles
+from app.runners.plane_export import animated
 from app.runners.plane_picture import picture
 from app.runners.plane_training import card, cards, open_cloud, particles, prepared, walked
 from app.worker import display
@@ -61,6 +62,8 @@ class Walk:
     end: PlaneStep | None = None
     seconds: float = 0.0
     notice: str = ""
+    kept: list[Particles] = field(default_factory=list)
+    """Moments for the animation, if one is wanted."""
     trails: list[Tensor] = field(default_factory=list)
     """The first PATHS particles at every step, at unit size."""
 
@@ -100,7 +103,10 @@ def plane(job: Plane, ctx: Ctx) -> Run:
     }  # fmt: skip
     samples = display.array(walk.end.x)
     drawn = picture(samples, display.array(held_out), np.stack([display.array(at) for at in walk.trails]), caption(row, told))
-    return Result(files={"samples.npy": samples, "held_out.npy": display.array(held_out), "picture.png": drawn}, facts=told)
+    files = {"samples.npy": samples, "held_out.npy": display.array(held_out), "picture.png": drawn}
+    if job.film:
+        files["walk.gif"] = yield from animated(walk.kept, shown, row.title, ctx)
+    return Result(files=files, facts=told)
 
 
 def label_of(knobs: dict[str, float]) -> int | None:
@@ -139,7 +145,9 @@ def follow(walk: Walk, start: Tensor, way: str, job: Plane, ctx: Ctx) -> Generat
 
 def moment(walk: Walk, step: PlaneStep, lattice: Tensor, way: str, index: int, job: Plane) -> Generator[Event, None, None]:
     """All records of one kept moment."""
-    yield Record(channel="particles", payload=particles(step, way, index))
+    shown = particles(step, way, index)
+    walk.kept += [shown] if job.film else []
+    yield Record(channel="particles", payload=shown)
     if walk.row.field is not None and job.grid:
         yield Record(channel="field", payload=arrows(walk, step, job.grid, index))
     if len(lattice):

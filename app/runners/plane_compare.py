@@ -40,15 +40,13 @@ class Entrant:
 
     @classmethod
     def read(cls, words: str) -> Entrant:
-        """From "edm:heun,churn=40" or "edm"."""
+        """From "edm:heun,churn=40" or "edm"; a solver's own name may hold a comma."""
         name, _, rest = words.partition(":")
         parts = [part.strip() for part in rest.replace(":", ",").split(",") if part.strip()]
         row = method(name.strip())
-        solvers = [part for part in parts if "=" not in part]
-        if len(solvers) > 1:
-            raise UserError(f"{words[:60]!r} names two solvers.", hint="Write two methods, one with each.")
+        solver = row.check_solver(", ".join(part for part in parts if "=" not in part))
         knobs = row.settings(read_knobs(tuple(part for part in parts if "=" in part)))
-        return cls(words, name.strip(), row, row.check_solver(solvers[0] if solvers else ""), knobs)
+        return cls(words, name.strip(), row, solver, knobs)
 
     def end(self, net, noise: Tensor, solver: str, evaluations: int, seed: int):
         """The last step of a walk."""

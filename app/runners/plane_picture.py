@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 
 import numpy as np
@@ -15,6 +16,9 @@ SIDE, MARGIN, GAP, HEAD = 420, 24, 18, 24
 REACH = 3.0
 """Half the side of each square, in units of the standardised cloud."""
 PARTICLE, DATA, PATH = (31, 103, 189), (92, 92, 100), (31, 103, 189)
+BEHIND = (214, 140, 20)
+FRAME_MS, LAST_MS = 60, 1500
+"""How long a frame of an animation stands, and its last."""
 FULL = 6.0
 """Points on a pixel's neighbourhood at which its colour is full."""
 
@@ -32,6 +36,26 @@ def picture(samples: np.ndarray, data: np.ndarray, trails: np.ndarray, caption: 
     for i, line in enumerate(textwrap.wrap(caption, 190)):
         draw.text((MARGIN, MARGIN + HEAD + SIDE + 12 + 18 * i), line, GREY, font(12))
     return Image(np.asarray(sheet).copy(), label=caption)
+
+
+def frame(xy: np.ndarray, data: np.ndarray | None, title: str) -> Pillow.Image:
+    """One moment: particles (N, 2) over held-out points, both at unit size, under a title."""
+    sheet = Pillow.new("RGB", (SIDE + 2 * MARGIN, SIDE + 2 * MARGIN + HEAD), GROUND)
+    ImageDraw.Draw(sheet).text((MARGIN, MARGIN - 8), title, INK, font(13))
+    square = points(xy, PARTICLE).astype(int)
+    if data is not None:
+        square = np.minimum(square, np.array(GROUND) - (np.array(GROUND) - points(data, BEHIND)) // 2)
+    sheet.paste(Pillow.fromarray(square.astype(np.uint8)), (MARGIN, MARGIN + HEAD))
+    ImageDraw.Draw(sheet).rectangle((MARGIN - 1, MARGIN + HEAD - 1, MARGIN + SIDE, MARGIN + HEAD + SIDE), outline=(214, 214, 220))
+    return sheet
+
+
+def film(frames: list[Pillow.Image]) -> bytes:
+    """An animated GIF that stands a while at its end."""
+    file = io.BytesIO()
+    pace = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=pace, loop=0, optimize=False)
+    return file.getvalue()
 
 
 def cells(xy: np.ndarray) -> np.ndarray:

@@ -99,25 +99,44 @@ def places_of(kept: Tensor, vocab_size: int) -> Tensor:
     return table
 
 
-def medusa_loss(heads: MedusaHeads, batch: TextBatch, unembed: Unembed, soft: bool = False) -> Loss:
-    """Medusa-1. `soft`: the target's law at the guessed place is the label, instead of the token that it drew there."""
-    place = places_of(heads.kept, int(max(heads.kept.max(), batch.tokens.max())) + 1)
+def medusa_loss(
+    heads: MedusaHeads, batch: TextBatch, unembed: Unembed, soft: bool = False, most: int = 0, rng: torch.Generator | None = None
+) -> Loss:
+    """Medusa-1. `soft`: the target's law at the guessed place is the label, instead of the token that it drew there.
+
+    All heads guess the same places, so the target's law is computed once; with `most` above 0 only so many places, drawn with `rng`.
+    """
+    row, at = _guessed(batch.counted, most, rng)
+    with torch.no_grad():
+        teacher = unembed(batch.hidden[row, at - 1]).float()                # (n, V)
+        labels = teacher.softmax(-1) if soft else _labels(heads.kept, batch.tokens, row, at)
     total, metrics = batch.hidden.new_zeros(()), {}
     for k in range(heads.config.n_heads):
-        ahead = k + 2  # the state at t is that of token t; the target itself guesses t + 1
-        rows = batch.counted[:, ahead:]
-        states, teachers = batch.hidden[:, :-ahead][rows], batch.hidden[:, ahead - 1 : -1][rows]  # (n, dim)
-        logits = heads.head(k, states, unembed)                             # (n, V)
-        with torch.no_grad():
-            teacher = unembed(teachers)                                     # (n, V)
+        fits = at >= k + 2  # the state at t is that of token t; the target itself guesses t + 1, head k the token k + 2 on
+        here = slice(None) if bool(fits.all()) else fits
+        logits = heads.head(k, batch.hidden[row[here], at[here] - k - 2], unembed)  # (n, V)
         if soft:
-            loss = mean(soft_loss(logits, teacher), logits)
+            loss = mean(-(labels[here] * logits.float().log_softmax(-1)).sum(-1), logits)
         else:
-            labels = place[batch.tokens[:, ahead:][rows]]
-            loss = mean(F.cross_entropy(logits.float(), labels, ignore_index=-1, reduction="none")[labels >= 0], logits)
+            said = labels[here]
+            loss = mean(F.cross_entropy(logits.float(), said, ignore_index=-1, reduction="none")[said >= 0], logits)
         total = total + HEAD_DECAY ** (k + 1) * loss
-        metrics[f"top1_{k + 1}"] = agreement(logits, teacher)
+        metrics[f"top1_{k + 1}"] = agreement(logits, teacher[here])
     return total, metrics
+
+
+def _guessed(counted: Tensor, most: int, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Row and place (n,) of the tokens that heads are to guess: all that count from the third on, or `most` of them."""
+    row, at = counted[:, 2:].nonzero(as_tuple=True)
+    if 0 < most < len(at):
+        chosen = torch.randperm(len(at), generator=rng)[:most].sort().values.to(at.device)
+        row, at = row[chosen], at[chosen]
+    return row, at + 2
+
+
+def _labels(kept: Tensor, tokens: Tensor, row: Tensor, at: Tensor) -> Tensor:
+    """Places in `kept` of the tokens guessed; -1 for those that cannot be said."""
+    return places_of(kept, int(max(kept.max(), tokens.max())) + 1)[tokens[row, at]]
 
 
 def unroll(layer: EagleLayer, hidden: Tensor, embedded: Tensor, steps: int, first: int = 0) -> list[Tensor]:
@@ -192,10 +211,10 @@ def mtp_loss(heads: MtpHeads, batch: TextBatch, unembed: Unembed) -> Loss:
 
 def train_medusa(
     heads: MedusaHeads, batches: Callable[[int], TextBatch], unembed: Unembed, config: FitConfig,
-    average: Average | None = None, soft: bool = False,
+    average: Average | None = None, soft: bool = False, most: int = 0,
 ) -> Iterator[TrainStep]:  # fmt: skip
-    """Train all heads at once."""
-    return fit(heads, lambda batch, _: medusa_loss(heads, batch, unembed, soft), batches, config, average)
+    """Train all heads at once, on at most `most` places of a batch (0: all)."""
+    return fit(heads, lambda batch, rng: medusa_loss(heads, batch, unembed, soft, most, rng), batches, config, average)
 
 
 def train_eagle(

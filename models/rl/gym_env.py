@@ -23,7 +23,8 @@ MAX_OBS = 4096
 """Numbers in an observation; pictures belong to networks that are not here."""
 ENDLESS_LIMIT = 10_000
 """Steps after which an episode is truncated if the environment has no time limit of its own."""
-INSTALL = {"box2d": 'pip install "gymnasium[box2d]"', "mujoco": 'pip install "gymnasium[mujoco]"'}
+INSTALL = {"box2d": ("Box2D", 'pip install "gymnasium[box2d]"'), "mujoco": ("MuJoCo", 'pip install "gymnasium[mujoco]"')}
+"""By a word in the entry point: the package, and the line that brings it."""
 FACTS = {
     "CartPole-v1": ("x", "velocity", "angle", "angular_velocity"),
     "Pendulum-v1": ("angle", "angular_velocity"),
@@ -57,24 +58,26 @@ class GymEnv:
             with self._told("resetting"):
                 obs, _ = env.reset(seed=(seed * 1000 + i) % 2**31)
             self._obs[i] = self._flat(obs)
-        return self._checked(torch.from_numpy(self._obs.copy()))
+        self._check(self._obs)
+        return torch.from_numpy(self._obs.copy())
 
     def step(self, action: Tensor) -> EnvStep:
         self.last_action = action
         reward, ended = np.zeros(self.n, dtype=np.float32), np.zeros((2, self.n), dtype=bool)
-        final = np.empty_like(self._obs)
-        for i, act in enumerate(self._given(action)):
-            with self._told("stepping"):
+        with self._told("stepping"):
+            for i, act in enumerate(self._given(action)):
                 obs, reward[i], ended[0, i], ended[1, i], _ = self.envs[i].step(act)
-            final[i] = self._obs[i] = self._flat(obs)
-            self.clock[i] += 1
-            ended[1, i] |= self.clock[i] >= self.spec.max_steps
-            if ended[0, i] or ended[1, i]:
-                with self._told("resetting"):
-                    self._obs[i] = self._flat(self.envs[i].reset()[0])
-                self.clock[i] = 0
-        rewards, final_obs = self._checked(torch.from_numpy(reward)), self._checked(torch.from_numpy(final))
-        return EnvStep(self._checked(torch.from_numpy(self._obs.copy())), rewards, *torch.from_numpy(ended), final_obs)
+                self._obs[i] = self._flat(obs)
+        self.clock += 1
+        ended[1] |= self.clock >= self.spec.max_steps
+        final = self._obs.copy()
+        for i in np.flatnonzero(ended.any(0)):
+            with self._told("resetting"):
+                self._obs[i] = self._flat(self.envs[i].reset()[0])
+            self.clock[i] = 0
+        for numbers in (final, self._obs, reward):
+            self._check(numbers)
+        return EnvStep(*map(torch.from_numpy, (self._obs.copy(), reward, *ended, final)))
 
     def _given(self, action: Tensor) -> list[object]:
         if isinstance(self.spec.actions, Discrete):
@@ -86,13 +89,12 @@ class GymEnv:
             return np.eye(1, self.spec.obs_dim, int(obs) - self._first, dtype=np.float32)[0]
         return np.asarray(obs, dtype=np.float32).reshape(-1)
 
-    def _checked(self, numbers: Tensor) -> Tensor:
-        if not bool(torch.isfinite(numbers).all()):
+    def _check(self, numbers: np.ndarray) -> None:
+        if not np.isfinite(numbers).all():
             raise RLError(
                 f"{self.id} returned a number that is not finite (NaN or infinity).",
                 "The environment itself is at fault, or an action it does not stand; earlier runs are kept.",
             )
-        return numbers
 
     @contextlib.contextmanager
     def _told(self, doing: str) -> Iterator[None]:
@@ -149,8 +151,10 @@ def make(env_id: str, pictures: bool = False) -> gym.Env:
             return gym.make(env_id, render_mode="rgb_array" if pictures else None, disable_env_checker=True)
     except (gym.error.DependencyNotInstalled, ImportError) as error:
         entry = str(gym.registry[env_id].entry_point)
-        line = next((line for name, line in INSTALL.items() if name in entry), 'pip install "gymnasium[classic-control]"')
-        raise RLError(f"{env_id} needs a package that is not installed: {error}".rstrip(". ") + ".", f"Install it with: {line}") from error
+        known = next((pair for word, pair in INSTALL.items() if word in entry), None)
+        if known is None:
+            raise RLError(f"{env_id} needs a package that is not installed: {error}".rstrip(". ") + ".", "Install that package.") from error
+        raise RLError(f"{env_id} needs the package {known[0]}, which is not installed.", f"Install it with: {known[1]}") from error
     except Exception as error:
         raise RLError(
             f"{env_id} cannot be made: {type(error).__name__}: {error}".rstrip(". ") + ".", "Choose another environment."

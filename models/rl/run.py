@@ -68,7 +68,7 @@ class Run:
     returns: Tensor = field(default_factory=lambda: torch.zeros(0))  # (N,) of the running episodes
     lengths: Tensor = field(default_factory=lambda: torch.zeros(0))
     recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    ended: list[Tensor] = field(default_factory=list)  # (k, 3) blocks not yet told in an update
+    ended: list[tuple[float, float, float]] = field(default_factory=list)  # episodes not yet told in an update: step, return, length
     extra: dict[str, Any] = field(default_factory=dict)  # what one algorithm alone has: replay buffer, noise
 
     @property
@@ -83,16 +83,15 @@ class Run:
         self.lengths += 1
         done = step.done
         if bool(done.any()):
-            at = torch.full((int(done.sum()),), float(self.timesteps), dtype=torch.float64)
-            block = torch.stack((at, self.returns[done].double(), self.lengths[done].double()), 1)
-            self.ended.append(block)
-            self.recent.extend(map(tuple, block[-WINDOW:, 1:].tolist()))
+            fresh = list(zip(self.returns[done].tolist(), self.lengths[done].tolist(), strict=True))
+            self.ended += [(self.timesteps, gain, length) for gain, length in fresh]
+            self.recent.extend(fresh[-WINDOW:])
             self.returns.masked_fill_(done, 0)
             self.lengths.masked_fill_(done, 0)
 
     def told_episodes(self) -> Tensor:
         """Episodes (k, 3) ended since the last call."""
-        block = torch.cat(self.ended) if self.ended else torch.zeros(0, 3, dtype=torch.float64)
+        block = torch.tensor(self.ended, dtype=torch.float64).reshape(-1, 3)
         self.ended.clear()
         return block
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+from PySide6.QtWidgets import QFileDialog
 
 from app import theme
 from app.jobs.library import OpenPicture
-from app.jobs.plane import ComparePlane
+from app.jobs.plane import ComparePlane, ExportPlane
 from app.panels.plane.lane import Choice, Told
 from app.panels.plane.panel import PlanePanel
 from app.panels.plane.stages import lattice_lines
@@ -321,6 +322,22 @@ def test_a_dropped_picture_becomes_the_data(panel):
     panel.train()
     job = panel.engine.runs()[0].job
     assert job.picture is not None and job.picture.width == 9 and panel.side.data.clouds.currentText() == "Picture, 9 x 8"
+
+
+# --- saving -------------------------------------------------------------------------------------------------------
+
+
+def test_the_walk_is_saved_from_the_moment_on_show(panel, monkeypatch):
+    panel.sharing.ask()
+    assert "no walk to save" in panel.banner.text()
+    trained(panel)
+    panel.player.go(3)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: ("/tmp/walk", "Picture of this moment (*.png)"))
+    panel.sharing.ask()
+    handle = panel.engine.last(ExportPlane)
+    assert (handle.job.path, handle.job.at, len(handle.job.moments), handle.job.method) == ("/tmp/walk.png", 3, 6, "Flow-Matching")
+    handle.succeed(Result(facts={"path": "/tmp/walk.png"}))
+    assert "Saved as /tmp/walk.png" in panel.banner.text()
 
 
 # --- keeping ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from app.jobs.plane import ComparePlane, PlaneJob
 from app.panels.plane.lane import Choice
@@ -43,27 +43,37 @@ class Desk(QWidget):
             plot.set_log(x=True, y=True)
             plot.set_legend_shown(False)
         self.distances.link_x(self.errors)
-        self.key, self.words = ColourKey(), QLabel(EMPTY, wordWrap=True)
+        self.key, self.words = ColourKey(), QLabel(wordWrap=True)
         self.words.setProperty("role", "small")
         self.all_solvers = QCheckBox("Every solver", toolTip="Each method with all of its solvers, not only with the chosen one")
         self.budgets = QLineEdit(BUDGETS, toolTip="Numbers of evaluations, apart by spaces", accessibleName="Evaluations")
         self.budgets.setMaximumWidth(160)
         self.button = QPushButton("Compare", toolTip="Train what is not trained yet, then walk")
-        foot = QHBoxLayout()
-        foot.setContentsMargins(12, 6, 12, 6)
-        foot.setSpacing(8)
-        for widget, stretch in ((self.words, 1), (self.all_solvers, 0), (QLabel("Evaluations"), 0), (self.budgets, 0), (self.button, 0)):
-            foot.addWidget(widget, stretch)
-        split = QSplitter(Qt.Orientation.Vertical)
-        split.addWidget(self.errors)
-        split.addWidget(self.distances)
+        self._build()
+        self.button.clicked.connect(self.compare)
+
+    def _build(self) -> None:
+        head = QHBoxLayout()
+        head.setContentsMargins(12, 6, 12, 6)
+        head.setSpacing(8)
+        for widget in (self.button, self.all_solvers, QLabel("Evaluations"), self.budgets):
+            head.addWidget(widget)
+        head.addStretch(1)
+        plots, empty = QSplitter(Qt.Orientation.Vertical), QLabel(EMPTY, wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter, margin=48)
+        plots.addWidget(self.errors)
+        plots.addWidget(self.distances)
+        empty.setProperty("role", "muted")
+        self._pages = QStackedWidget()
+        self._pages.addWidget(empty)
+        self._pages.addWidget(plots)
+        self.words.setContentsMargins(12, 4, 12, 8)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(0)
+        box.addLayout(head)
         box.addWidget(self.key)
-        box.addWidget(split, 1)
-        box.addLayout(foot)
-        self.button.clicked.connect(self.compare)
+        box.addWidget(self._pages, 1)
+        box.addWidget(self.words)
 
     @Slot()
     def compare(self) -> None:
@@ -111,10 +121,11 @@ class Desk(QWidget):
 
     @Slot(object)
     def _on_failed(self, report: Any) -> None:
-        self.words.setText(EMPTY)
+        self.words.setText("")
         self._panel.show_error(report)
 
     def _draw(self) -> None:
+        self._pages.setCurrentIndex(1)
         names = list(dict.fromkeys(row.method for row in self.rows))
         self.key.set_entries([Entry(name, number % 8, number >= 8) for number, name in enumerate(names)])
         for number, name in enumerate(names):

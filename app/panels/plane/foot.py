@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QSlider, QVBoxLayout, QWidget
 
+from app.protocol.events import Progress
 from app.widgets.steady_label import SteadyLabel
 from app.widgets.transport import Transport
 
@@ -20,7 +21,8 @@ class Foot(QWidget):
         self.equation = SteadyLabel("mono", name="Equation of this step", tip="The equation of this step with its numbers")
         self.slider = QSlider(Qt.Orientation.Horizontal, toolTip="Time of the walk: from noise to data", accessibleName="Time of the walk")
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.transport = Transport(noun="moment")
+        self.transport, self.working = Transport(noun="moment"), SteadyLabel("small", name="Writing a file")
+        self.transport.add_widget(self.working)
         inner = QVBoxLayout()
         inner.setContentsMargins(12, 4, 12, 0)
         inner.setSpacing(4)
@@ -41,6 +43,10 @@ class Foot(QWidget):
         self.slider.setValue(max(index, 0))
         self.slider.setEnabled(count > 1)
         self.slider.blockSignals(False)
+
+    def tell_progress(self, progress: Progress | None) -> None:
+        """How far the writing of a file has come; None when it is over."""
+        self.working.setText("" if progress is None else f"{progress.note} {progress.done} of {progress.total}")
 
     @Slot(int)
     def _on_slider(self, value: int) -> None:

@@ -21,6 +21,7 @@ from app.panels.plane.intake import Intake
 from app.panels.plane.lane import Choice, Lane
 from app.panels.plane.lanes import Lanes, preset_of
 from app.panels.plane.player import Player
+from app.panels.plane.sharing import Sharing
 from app.panels.plane.side import Side
 from app.panels.plane.stages import Stages
 from app.panels.plane.words import SOURCES, place_of, rows_of
@@ -43,7 +44,8 @@ class PlanePanel(Panel):
         super().__init__(engine, settings, parent)
         self.errands, self.lanes, self.player = Errands(engine, self.panel_id, self), Lanes(engine, self), Player(self)
         self.side, self.stages, self.foot, self.beside = Side(), Stages(), Foot(), Beside()
-        self.intake = Intake(self.errands, self)
+        self.intake, self.sharing = Intake(self.errands, self), Sharing(self)
+        self.foot.transport.add_widget(self.sharing.button)
         self.drawing = self._stale_losses = False
         self.desk, self.tabs, self._hero = Desk(self), QTabBar(expanding=False, drawBase=False), QStackedWidget()
         for page, title, tip in ((self.stages, "Stage", "Particles, field and density"), (self.desk, "Desk", "Error against evaluations")):
@@ -97,6 +99,7 @@ class PlanePanel(Panel):
         """One, two or four methods."""
         self.lanes.set_count(count)
         self.stages.set_count(count)
+        self._stale_losses = True
         self.show_lane(self.lanes.chosen)
         self.touch()
 
@@ -191,7 +194,7 @@ class PlanePanel(Panel):
             self._stale_losses = False
         index, lead = self.player.index, self.lanes.lead.told
         for lane in self.lanes.all:
-            at = -1 if index < 0 or not lane.told.moments else lane.told.beside(lead, index) if lane.told is not lead else index
+            at = self.moment_of(lane)
             self.stages.show_lane(lane.number, lane.told, at)
             if lane is self.lanes.lane:
                 self._tell(lane, at)
@@ -203,6 +206,13 @@ class PlanePanel(Panel):
         bar.set_state(state)
         bar.set_can(back=index > 0, forward=-1 < index < count - 1)
         bar.set_position(index + 1, count, place_of(lead.moments[index]) if index >= 0 else "")
+
+    def moment_of(self, lane: Lane) -> int:
+        """Which of its moments a lane shows: the one that stands beside that of the leading lane; -1 without any."""
+        index, lead = self.player.index, self.lanes.lead.told
+        if index < 0 or not lane.told.moments:
+            return -1
+        return index if lane.told is lead else lane.told.beside(lead, index)
 
     def _tell(self, lane: Lane, at: int) -> None:
         moment = lane.told.moments[at] if at >= 0 else lane.told.learning

@@ -11,8 +11,10 @@ from models.fitting import FitConfig
 from models.plane.data import cloud
 from models.plane.errors import PlaneError
 from models.plane.method import METHODS, Method, PlaneStep, method
+from models.plane.mixture import Mixture
 
 N = 48
+BROAD = Mixture(torch.tensor([0.4, 0.6]), torch.tensor([[-0.6, 0.3], [0.4, -0.2]]), 0.7 * torch.eye(2).expand(2, 2, 2))
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -113,7 +115,8 @@ def test_a_density_has_the_mass_one(name, nets) -> None:
     at = (torch.arange(side) + 0.5) / side * 2 * reach - reach
     grid = torch.stack(torch.meshgrid(at, at, indexing="ij"), -1).reshape(-1, 2)
     with torch.no_grad():
-        mass = float(row.log_density(nets[name], grid, row.settings({})).double().exp().sum()) * (2 * reach / side) ** 2
+        net = row.exact(BROAD) if row.exact else nets[name]  # six updates leave a noise predictor's density spread over hundreds of units
+        mass = float(row.log_density(net, grid, row.settings({})).double().exp().sum()) * (2 * reach / side) ** 2
     assert mass == pytest.approx(1, abs=0.03)
 
 

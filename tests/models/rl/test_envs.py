@@ -181,7 +181,7 @@ def test_a_missing_package_names_the_line_that_installs_it(monkeypatch):
         raise gym.error.DependencyNotInstalled("Box2D is not installed")
 
     monkeypatch.setattr(gym, "make", refuse)
-    with pytest.raises(RLError, match="LunarLander-v3 needs a package") as error:
+    with pytest.raises(RLError, match="LunarLander-v3 needs the package Box2D") as error:
         make("LunarLander-v3")
     assert 'pip install "gymnasium[box2d]"' in error.value.hint
 
