@@ -70,8 +70,10 @@ def main() -> None:
             ours(name, n, s, 1, way)  # the first update of a process pays for what is loaded then
         rows = [(theirs(name, n, s, total), ours(name, n, s, total, False), ours(name, n, s, total, True)) for _ in range(options.repeat)]
         reference, through_gym, batched = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"{name} {title}: stable-baselines3 {reference:,.0f}, ours through gymnasium {through_gym:,.0f} "
-              f"({through_gym / reference:.2f}x), batched {batched:,.0f} ({batched / reference:.2f}x) steps per CPU second", flush=True)  # fmt: skip
+        print(
+            f"{name} {title}: stable-baselines3 {reference:,.0f}, ours through gymnasium {through_gym:,.0f} "
+            f"({through_gym / reference:.2f}x), batched {batched:,.0f} ({batched / reference:.2f}x) steps per CPU second", flush=True,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

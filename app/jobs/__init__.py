@@ -82,6 +82,7 @@ JOBS: dict[str, str] = {
     "plane-methods": "app.jobs.plane:PlaneMethods",
     "plane": "app.jobs.plane:Plane",
     "compare-plane": "app.jobs.plane:ComparePlane",
+    "quadratic": "app.jobs.quadratic:Quadratic",
     "export-plane": "app.jobs.plane:ExportPlane",
 }
 

@@ -13,7 +13,8 @@ Every job names its whole source, so that equal jobs give equal maps; the worker
     attention-edit       files "report": EditReport; facts sentence, before_text, after_text, before_loss, after_loss
     attention-lens       files "rows": tuple[LensRow, …] (`app/protocol/chat.py`); facts position, token, next
     attention-export     files "attention.npz" (every chosen head, each weight of the part), "attention.csv" (their mean, as the map shows
-                         it but for the normalisation), "attention.png" (as the map shows it); facts caption
+                         it but for the normalisation), "attention.png" (as the map shows it); facts caption. Of a rollout, which has no
+                         heads, "attention.npz" holds one map, and no scale
 """
 
 from __future__ import annotations
@@ -138,3 +139,5 @@ class AttentionExport(AttentionView):
     """The shown map as files, in full."""
 
     interactive: ClassVar[bool] = True
+    rollout: bool = knob(False, title="Rollout", help="Instead of weights the rollout of the layers up to this one.")
+    residual: float = knob(0.5, lo=0.0, hi=1.0, title="Residual share", help="Of a rollout: how much a token counts as looking at itself.")

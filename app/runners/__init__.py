@@ -82,6 +82,7 @@ RUNNERS: dict[str, str] = {
     "plane-methods": "app.runners.plane:plane_methods",
     "plane": "app.runners.plane:plane",
     "compare-plane": "app.runners.plane_compare:compare_plane",
+    "quadratic": "app.runners.quadratic:quadratic",
     "export-plane": "app.runners.plane_export:export_plane",
 }
 

@@ -151,26 +151,36 @@ def rollout(job: AttentionRollout, ctx: Ctx) -> Run:
     with ExitStack() as stack:
         sight = yield from open_sight(job, ctx, stack)
         looked, began = sight.looked, time.perf_counter()
-        check_layer(job.layer, looked)
-        _check_rollout(job, sight)
-        flow = None
-        for layer in range(job.layer + 1):
-            heads = yield from sight.heads(layer)
-            rows, (count, every, _) = mean_rows(heads.ready(), False), heads.shape
-            step = rows_at_once(count, every)
-            mean = torch.cat([rows(start, step) for start in range(0, every, step)])  # (T, T)
-            flow = rollout_step(flow, mean, job.residual)
-            yield Progress(done=layer + 1, total=job.layer + 1, unit="layers", note="multiplying layers")
-        flow = without_first(flow) if job.drop_first else flow
+        flow = yield from _rolled_out(job, sight)
         frame = Frame.of(job, tuple(flow.shape))
         values = yield from frame.values(lambda start, count: flow[start : start + count], flow.shape[0])
-        what = ("rollout", f"{looked.layers[0]} to {looked.layers[job.layer]}", "heads averaged", f"residual share {job.residual:g}")
         every_head = chosen_heads((), looked.heads[job.layer])
+        what = _rollout_words(job, sight)
         shown = _shown(job, sight, values, frame, every_head, job.drop_first, what, time.perf_counter() - began)
         return Result(files={"map": shown}, facts={"caption": shown.caption, "seconds": shown.seconds})
 
 
-def _check_rollout(job: AttentionRollout, sight: Sight) -> None:
+def _rolled_out(job: AttentionRollout | AttentionExport, sight: Sight) -> Generator[Event, None, Tensor]:
+    """The product of the mean maps (T, T) of all layers up to the job's."""
+    check_layer(job.layer, sight.looked)
+    _check_rollout(job, sight)
+    flow = None
+    for layer in range(job.layer + 1):
+        heads = yield from sight.heads(layer)
+        rows, (count, every, _) = mean_rows(heads.ready(), False), heads.shape
+        step = rows_at_once(count, every)
+        mean = torch.cat([rows(start, step) for start in range(0, every, step)])  # (T, T)
+        flow = rollout_step(flow, mean, job.residual)
+        yield Progress(done=layer + 1, total=job.layer + 1, unit="layers", note="multiplying layers")
+    return without_first(flow) if job.drop_first else flow
+
+
+def _rollout_words(job: AttentionRollout | AttentionExport, sight: Sight) -> tuple[str, ...]:
+    layers = sight.looked.layers
+    return "rollout", f"{layers[0]} to {layers[job.layer]}", "heads averaged", f"residual share {job.residual:g}"
+
+
+def _check_rollout(job: AttentionRollout | AttentionExport, sight: Sight) -> None:
     looked = sight.looked
     if job.source not in ("text", "clip-text", "clip-picture"):
         raise UserError("A rollout needs layers that all look at the same tokens.", hint="Choose a text, or CLIP's patches.")
@@ -230,21 +240,44 @@ def export(job: AttentionExport, ctx: Ctx) -> Run:
     """The shown part of the map as numbers and as a picture, every value one weight: all chosen heads in the NPZ, their mean else."""
     with ExitStack() as stack:
         sight = yield from open_sight(job, ctx, stack)
+        if job.rollout:
+            return (yield from _export_rollout(job, sight))
         heads, looked = (yield from _layer(job, sight)), sight.looked
         chosen, frame = chosen_heads(job.heads, heads.shape[0]), Frame.of(job, heads.shape[1:], most=max(heads.shape))
-        (first, end), (left, right) = frame.rows, frame.columns
-        if (end - first) * (right - left) > MOST_CSV_VALUES:
-            raise UserError(
-                f"A table of {end - first:,} × {right - left:,} weights is more than {MOST_CSV_VALUES:,}.", hint="Choose a part of the map."
-            )
+        _check_table(frame)
         dropped = job.drop_first and heads.softmax
         weights = yield from _exact(heads, chosen, frame, dropped)
-        mean = weights.mean(0)                                              # (r, c)
         what = (_kind(heads), where(looked, job.layer, sight.step), heads_in_words(chosen, heads.shape[0]))
-        shown = _shown(job, sight, torch.from_numpy(mean), frame, chosen, dropped, what, 0.0)
-        table = yield from csv_text(mean, looked, job.layer, frame)
-        files = {
-            "attention.npz": npz_bytes(weights, looked, job.layer, chosen, frame, heads), "attention.csv": table,
-            "attention.png": map_picture(shown.values[None], looked, job.layer, frame, looked.model, [""], shown.caption),
-        }  # fmt: skip
-        return Result(files=files, facts={"caption": shown.caption})
+        return (yield from _files(job, sight, weights, frame, chosen, dropped, what, heads))
+
+
+def _export_rollout(job: AttentionExport, sight: Sight) -> Run:
+    flow = yield from _rolled_out(job, sight)
+    frame = Frame.of(job, tuple(flow.shape), most=max(flow.shape))
+    _check_table(frame)
+    values = flow[slice(*frame.rows), slice(*frame.columns)].float().cpu().numpy()
+    every_head = chosen_heads((), sight.looked.heads[job.layer])
+    return (yield from _files(job, sight, values[None], frame, every_head, job.drop_first, _rollout_words(job, sight), None))
+
+
+def _check_table(frame: Frame) -> None:
+    (first, end), (left, right) = frame.rows, frame.columns
+    if (end - first) * (right - left) > MOST_CSV_VALUES:
+        raise UserError(
+            f"A table of {end - first:,} × {right - left:,} weights is more than {MOST_CSV_VALUES:,}.", hint="Choose a part of the map."
+        )
+
+
+def _files(
+    job: AttentionExport, sight: Sight, weights: np.ndarray, frame: Frame, chosen: tuple[int, ...], dropped: bool, what: tuple[str, ...],
+    heads: Heads | None,
+) -> Run:  # fmt: skip
+    """Maps (n, r, c) as NPZ, their mean as a table and, for the eye, as a picture."""
+    looked, mean = sight.looked, weights.mean(0)                            # (r, c)
+    shown = _shown(job, sight, torch.from_numpy(mean), frame, chosen, dropped, what, 0.0)
+    table = yield from csv_text(mean, looked, job.layer, frame)
+    files = {
+        "attention.npz": npz_bytes(weights, looked, job.layer, chosen, frame, heads), "attention.csv": table,
+        "attention.png": map_picture(shown.values[None], looked, job.layer, frame, looked.model, [""], shown.caption),
+    }  # fmt: skip
+    return Result(files=files, facts={"caption": shown.caption})

@@ -28,14 +28,17 @@ def map_picture(
     return small_multiples(weights, title, caption, names, *side_tokens(looked, layer, frame), unseen)
 
 
-def npz_bytes(weights: np.ndarray, looked: Looked, layer: int, heads: Sequence[int], frame: Frame, source: Heads) -> bytes:
-    """weights float32 (heads, T, S) with the texts of both sides; nothing in it needs a pickle to be read."""
+def npz_bytes(weights: np.ndarray, looked: Looked, layer: int, heads: Sequence[int], frame: Frame, source: Heads | None) -> bytes:
+    """weights float32 (heads, T, S) with the texts of both sides; nothing in it needs a pickle to be read.
+
+    Without a `source`, weights (1, T, S) are no head's own: there is no scale, and `heads` says whose mean they go back to.
+    """
     rows, columns = side_tokens(looked, layer, frame)
-    scale = source.q.shape[-1] ** -0.5 if source.softmax else 1.0
+    scale = {} if source is None else {"scale": np.float32(source.q.shape[-1] ** -0.5 if source.softmax else 1.0)}
     buffer = io.BytesIO()
     np.savez(
         buffer, weights=weights, tokens=np.array(rows), column_tokens=np.array(columns), layer=layer, heads=np.array(heads),
-        rows=np.array(frame.rows), columns=np.array(frame.columns), scale=np.float32(scale),
+        rows=np.array(frame.rows), columns=np.array(frame.columns), **scale,
     )  # fmt: skip
     return buffer.getvalue()
 

@@ -44,6 +44,13 @@ class Window(pg.LinearRegionItem):
         painter.drawRect(self.boundingRect())
 
 
+class Axis(pg.AxisItem):
+    """Where it is logarithmic, only 1, 2 and 5 times a power of ten are named, so that names stay apart."""
+
+    def logTickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        return [_decimal(10**value) if round(10 ** (value % 1), 2) in (1, 2, 5, 10) else "" for value in values]
+
+
 class Mark(pg.InfiniteLine):
     """A line over the curves: where it stands is no reason for the view to find its range, and paint itself, anew."""
 
@@ -69,7 +76,7 @@ class CurveView(QWidget):
         self._log = (False, False)
         self._legend_wanted = True
         self._words = (_with_unit(x_label, x_unit), _with_unit(y_label, y_unit))
-        self._plot = pg.PlotWidget()
+        self._plot = pg.PlotWidget(axisItems={side: Axis(side) for side in ("left", "bottom")})
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
         self._legend = self._plot.addLegend(offset=(-_LEGEND, _LEGEND))
@@ -342,6 +349,13 @@ class CurveView(QWidget):
     @Slot()
     def _on_save_numbers(self) -> None:
         self.save_requested.emit("csv", self.csv())
+
+
+def _decimal(value: float) -> str:
+    """20, 0.05, 1e-04: a number of one figure, short."""
+    if not 1e-3 < value < 1e5:
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.3g}" if value < 1 else f"{value:.0f}"
 
 
 def _with_unit(label: str, unit: str) -> str:

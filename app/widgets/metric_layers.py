@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QFontMetrics
+from PySide6.QtGui import QColor, QFontMetrics, QPen
 
 from app import theme
 from app.protocol.rl import Reference
@@ -24,10 +24,6 @@ FAINT, THIN, BAND, DOT = 70, 140, 44, 90
 """Opacities of 255."""
 AIR = 0.06
 """Share of the height left free above and below."""
-SPARSE = 400
-"""Points up to which a curve is drawn with soft edges; more are drawn as plain segments, which Qt does many times faster."""
-CALM = 0.02
-"""A curve whose neighbouring points differ by less than this share of its height may be drawn thick, whatever its length."""
 
 
 class Layers:
@@ -129,7 +125,7 @@ class Layers:
             if track.line.points:
                 x, y = self._finite(*track.raw.seen(*sight, max(pixels // 4, 20)))
                 self._shape(("points", track.line.key), Dots, kept).show_points(x, y, colour, 5)
-            style = (colour, THIN, 1.0) if several or track.line.points else (colour, 255, 1.3 if self._plot.compact else 2.0)
+            style = (colour, THIN, 1.0) if several or track.line.points else (colour, 255, 1.0 if self._plot.compact else 2.0)
             self._curve(("line", track.line.key), track.shown, sight, pixels, style, kept)
         if several and all(len(track.raw) for track in tracks):
             x, mean, std = mean_and_band([track.shown for track in tracks], *sight)
@@ -137,7 +133,7 @@ class Layers:
             xs, low, high = self._finite(x, mean - std, mean + std)
             self._shape(("band", group), Band, kept).show_between(xs, low, high, with_alpha(colour, BAND))
             xs, ys = self._finite(x, mean)
-            self._item(("mean", group), kept).setData(xs, ys, pen=pg.mkPen(colour, width=2.5), antialias=True)
+            self._stroke(("mean", group), kept, xs, ys, pg.mkPen(colour, width=2.5))
 
     def _curve(self, name: tuple[str, str], series: Series, sight: tuple[float, float], pixels: int, style: tuple, kept: set) -> None:
         x, y = series.seen(*sight, max(pixels // 2, 20))
@@ -145,11 +141,17 @@ class Layers:
         known = y[np.isfinite(y)]
         self._stretch(known)
         colour, alpha, width = style
-        dense = len(x) > SPARSE
-        item = self._item(name, kept)
-        item.setSegmentedLineMode("on" if dense else "auto")
-        pen = pg.mkPen(with_alpha(colour, alpha), width=1 if dense and not calm(y, known) else width)
-        item.setData(x, y, connect="finite", pen=pen, antialias=not dense)
+        self._stroke(name, kept, x, y, pg.mkPen(with_alpha(colour, alpha), width=width))
+
+    def _stroke(self, name: tuple[str, str], kept: set, x: np.ndarray, y: np.ndarray, pen: QPen) -> None:
+        """Thick curves as single segments: Qt strokes a jagged thick line as a whole many times more slowly."""
+        kept.add(name)
+        if name not in self._curves:
+            self._curves[name] = made = pg.PlotCurveItem()
+            made.setZValue({"raw": -4, "line": 0, "mean": 2}[name[0]])
+            self._plot.plot.addItem(made, ignoreBounds=True)
+        self._curves[name].setSegmentedLineMode("on" if pen.widthF() > 1 else "off")
+        self._curves[name].setData(x, y, connect="finite", pen=pen, antialias=True)
 
     def _draw_reference(self, x0: float, x1: float, kept: set) -> None:
         known = self._reference
@@ -207,14 +209,6 @@ class Layers:
         if len(known):
             self._low, self._high = min(self._low, float(known.min())), max(self._high, float(known.max()))
 
-    def _item(self, name: tuple[str, str], kept: set) -> pg.PlotCurveItem:
-        kept.add(name)
-        if name not in self._curves:
-            self._curves[name] = item = pg.PlotCurveItem()
-            item.setZValue({"raw": -4, "line": 0, "mean": 2}[name[0]])
-            self._plot.plot.addItem(item, ignoreBounds=True)
-        return self._curves[name]
-
     def _shape(self, name: tuple[str, str], kind: type, kept: set) -> Band | Dots:
         kept.add(name)
         if name not in self._shapes:
@@ -240,13 +234,6 @@ class Layers:
             who = "" if len(self.tracks.lines) == 1 else f" ({first.line.label})"
             rows.append(KeyRow(f"reference{who}: {told}" if told else "reference", theme.colour("muted"), dotted=True))
         return rows
-
-
-def calm(y: np.ndarray, known: np.ndarray) -> bool:
-    """Does a curve run so smoothly that thick segments cost little?"""
-    height = float(known.max() - known.min()) if len(known) else 0.0
-    steps = np.abs(np.diff(y))
-    return not height or float(np.nanmean(steps)) < CALM * height
 
 
 def mean_words(tracks: list[Track], x: float) -> str:

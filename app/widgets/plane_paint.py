@@ -78,6 +78,37 @@ def shade(values: np.ndarray, ink: QColor) -> QImage:
     return QImage(pixels.data, *pixels.shape[::-1], 4 * pixels.shape[1], QImage.Format.Format_ARGB32_Premultiplied).copy()
 
 
+def contours(values: np.ndarray, side: int, levels: np.ndarray, low: QColor, high: QColor, line: QColor) -> QImage:
+    """Values (n, n), rows from low y to high y, as bands between levels (L,) from one colour to another, with a line at each level.
+
+    Between the given values it is interpolated linearly both ways, to `side` pixels; what is no number stays clear.
+    """
+    fine = enlarged(values[::-1], side)
+    known = np.isfinite(fine)
+    band = np.searchsorted(levels, np.where(known, fine, 0.0))                   # (side, side), 0 .. L
+    edge = np.zeros_like(known)
+    edge[:, 1:] |= band[:, 1:] != band[:, :-1]
+    edge[1:] |= band[1:] != band[:-1]
+    share = np.arange(len(levels) + 1) / max(1, len(levels))
+    ends = [np.array([ink.red(), ink.green(), ink.blue()]) for ink in (low, high)]
+    inks = np.rint(ends[0] + share[:, None] * (ends[1] - ends[0])).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    pixels = np.where(edge, np.uint32(line.rgb() & 0xFFFFFF), inks[band]) | np.uint32(0xFF000000)
+    pixels = np.ascontiguousarray(np.where(known, pixels, 0), np.uint32)
+    return QImage(pixels.data, side, side, 4 * side, QImage.Format.Format_ARGB32_Premultiplied).copy()
+
+
+def enlarged(values: np.ndarray, side: int) -> np.ndarray:
+    """Values (n, m) at the middles of cells -> (side, side), linear between the middles, constant beyond the outermost."""
+    for axis in (0, 1):
+        count = values.shape[axis]
+        at = np.clip((np.arange(side) + 0.5) / side * count - 0.5, 0, count - 1)
+        first = np.minimum(at.astype(int), max(count - 2, 0))
+        share = (at - first).reshape(-1, 1) if axis == 0 else at - first
+        below, above = np.take(values, first, axis), np.take(values, np.minimum(first + 1, count - 1), axis)
+        values = below * (1 - share) + above * share
+    return values
+
+
 @cache
 def _shades(rgb: int) -> np.ndarray:
     """One ink from nothing to full cover, premultiplied, uint32 (256,)."""

@@ -14,12 +14,13 @@ from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPix
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import theme
-from app.widgets.plane_paint import MOST_SIDE, arrow_lines, arrow_tips, cloud_picture, round_ticks, shade
+from app.widgets.plane_paint import MOST_SIDE, arrow_lines, arrow_tips, cloud_picture, contours, round_ticks, shade
 
 LEFT, BOTTOM, TOP, RIGHT = 36, 24, 26, 10
 SPAN = 3.0
 RADII, MANY = (1.6, 1.1), 3000
 """Pixels of a particle's radius: for few, and for many."""
+HANDLE = 6
 _NOTCH = 1.2
 _AT_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _MUTED = 0.5
@@ -36,6 +37,8 @@ class PlaneStage(QWidget):
     pointed = Signal(float, float)
     """x, y under the pointer; nan when it leaves."""
     clicked = Signal(float, float)
+    handle_moved = Signal(str, float, float)
+    """A handle was dragged: its name, x, y."""
 
     def __init__(self, name: str, parent: QWidget | None = None, *, empty: str = "") -> None:
         super().__init__(parent)
@@ -43,9 +46,13 @@ class PlaneStage(QWidget):
         self._points: list[tuple[np.ndarray, np.ndarray | None, int, float]] = []
         self._arrows: tuple[np.ndarray, np.ndarray] | None = None
         self._density: tuple[np.ndarray, str] | None = None
-        self._paths: list[np.ndarray] = []
+        self._paths: list[tuple[np.ndarray, int]] = []
+        self._contours: tuple[np.ndarray, np.ndarray] | None = None
+        self._handles: dict[str, tuple[float, float]] = {}
+        self._held = ""
         self._back: QPixmap | None = None
         self._pen, self._framed, self._last = False, False, QPointF()
+        self._dotted = False
         self.arrow_unit = 0.0
         """What the longest arrows stand for."""
         self.setMouseTracking(True)
@@ -87,9 +94,21 @@ class PlaneStage(QWidget):
         self._density = None if values is None else (values, words)
         self._renew()
 
-    def set_paths(self, paths: Sequence[np.ndarray]) -> None:
-        """Ways (T, 2) of single particles, or lines of a grid."""
-        self._paths = [path for path in paths if len(path) > 1]
+    def set_paths(self, paths: Sequence[np.ndarray], inks: Sequence[int] | None = None, *, dots: bool = False) -> None:
+        """Ways (T, 2) of single particles, or lines of a grid, each in a data colour; `dots` marks their points."""
+        inks = [1] * len(paths) if inks is None else inks
+        self._paths = [(path, ink) for path, ink in zip(paths, inks, strict=True) if len(path) > 1]
+        self._dotted = dots
+        self.update()
+
+    def set_contours(self, values: np.ndarray | None, levels: np.ndarray | None = None) -> None:
+        """A function (n, n) at the middles of cells of the whole square, rows from low y to high y, with lines at levels."""
+        self._contours = None if values is None else (values, levels)
+        self._renew()
+
+    def set_handles(self, handles: dict[str, tuple[float, float]]) -> None:
+        """Points that can be dragged, by name; the name is written beside them."""
+        self._handles = dict(handles)
         self.update()
 
     def set_framed(self, framed: bool) -> None:
@@ -105,7 +124,7 @@ class PlaneStage(QWidget):
 
     def clear(self) -> None:
         """Back to the empty stage."""
-        self._points, self._arrows, self._density, self._paths = [], None, None, []
+        self._points, self._arrows, self._density, self._paths, self._contours = [], None, None, [], None
         self._renew()
 
     def _renew(self) -> None:
@@ -143,8 +162,9 @@ class PlaneStage(QWidget):
         self._paint_paths(painter)
         for points in self._points:
             self._paint_points(painter, *points)
+        self._paint_handles(painter)
         painter.setClipping(False)
-        if not (any(len(points[0]) for points in self._points) or self._density or self._arrows):
+        if not (any(len(points[0]) for points in self._points) or self._density or self._arrows or self._contours):
             self._paint_empty(painter)
         if self.hasFocus() or self._framed:
             painter.setPen(QPen(theme.colour("focus"), 2))
@@ -160,6 +180,7 @@ class PlaneStage(QWidget):
         painter.fillRect(self.square(), theme.colour("surface"))
         painter.save()
         painter.setClipRect(self.square())
+        self._paint_contours(painter)
         self._paint_density(painter)
         self._paint_arrows(painter)
         painter.restore()
@@ -167,14 +188,25 @@ class PlaneStage(QWidget):
         painter.end()
         return back
 
+    def _whole(self) -> QRectF:
+        """The square of -span to span in pixels, which zoom moves against the stage."""
+        ends = self.to_pixels(np.array([[-self._span, self._span], [self._span, -self._span]]))
+        return QRectF(QPointF(*ends[0]), QPointF(*ends[1]))
+
+    def _paint_contours(self, painter: QPainter) -> None:
+        if self._contours is None:
+            return
+        side = max(16, min(round(self._whole().width() * self.devicePixelRatioF()), 2 * MOST_SIDE))
+        inks = (theme.colour("surface"), theme.colour("raised"), theme.colour("border"))
+        painter.drawImage(self._whole(), contours(self._contours[0], side, self._contours[1], *inks))
+
     def _paint_density(self, painter: QPainter) -> None:
         if self._density is None:
             return
         picture = shade(self._density[0], theme.data_colour(2))
-        ends = self.to_pixels(np.array([[-self._span, self._span], [self._span, -self._span]]))
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.setOpacity(_MUTED)
-        painter.drawImage(QRectF(QPointF(*ends[0]), QPointF(*ends[1])), picture)
+        painter.drawImage(self._whole(), picture)
         painter.setOpacity(1)
 
     def _paint_arrows(self, painter: QPainter) -> None:
@@ -189,9 +221,23 @@ class PlaneStage(QWidget):
 
     def _paint_paths(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(theme.data_colour(1, 200), 1))
-        for path in self._paths:
-            painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in self.to_pixels(path).tolist()]))
+        for path, ink in self._paths:
+            painter.setPen(QPen(theme.data_colour(ink, 200), 2 if self._dotted else 1))
+            line = QPolygonF([QPointF(x, y) for x, y in self.to_pixels(path).tolist()])
+            painter.drawPolyline(line)
+            if self._dotted:
+                painter.setPen(QPen(theme.data_colour(ink), 6, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+                painter.drawPoints(line)
+
+    def _paint_handles(self, painter: QPainter) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(theme.font(theme.SMALL, bold=True))
+        for name, at in self._handles.items():
+            x, y = self.to_pixels(np.array(at)).tolist()
+            painter.setPen(QPen(theme.colour("text"), 2))
+            painter.setBrush(theme.colour("surface"))
+            painter.drawEllipse(QPointF(x, y), HANDLE, HANDLE)
+            painter.drawText(QPointF(x + HANDLE + 4, y - HANDLE), name)
 
     def _paint_points(self, painter: QPainter, xy: np.ndarray, groups: np.ndarray | None, ink: int, radius: float) -> None:
         if not len(xy):
@@ -234,15 +280,32 @@ class PlaneStage(QWidget):
         if event.button() != Qt.MouseButton.LeftButton:
             return
         self._last = event.position()
+        self._held = self._handle_at(event.position())
+        if self._held:
+            return
         (self.pen_moved if self._pen else self.clicked).emit(*self.to_plane(event.position()))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         at = event.position()
+        if self._held and event.buttons() & Qt.MouseButton.LeftButton:
+            self._handles[self._held] = self.to_plane(at)
+            self.handle_moved.emit(self._held, *self.to_plane(at))
+            self.update()
+            return
         self.pointed.emit(*self.to_plane(at))
         held = self._pen and event.buttons() & Qt.MouseButton.LeftButton
         if held and self.square().contains(at) and (at - self._last).manhattanLength() >= _DRAWN_APART:
             self._last = at
             self.pen_moved.emit(*self.to_plane(at))
+
+    def mouseReleaseEvent(self, _event: QMouseEvent) -> None:
+        self._held = ""
+
+    def _handle_at(self, at: QPointF) -> str:
+        """The nearest handle under the pointer, if one is near enough to be held."""
+        apart = {name: float(np.abs(self.to_pixels(np.array(place)) - (at.x(), at.y())).max()) for name, place in self._handles.items()}
+        name = min(apart, key=apart.get, default="")
+        return name if name and apart[name] <= 2 * HANDLE else ""
 
     def leaveEvent(self, _event: QEvent) -> None:
         self.pointed.emit(float("nan"), float("nan"))

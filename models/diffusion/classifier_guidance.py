@@ -15,6 +15,7 @@ through the steps of the sampler. The shared `cfg` is in `guidance.py`. Read nex
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from models.fitting import FitConfig
 from models.plane.data import MOST_CLASSES, Cloud
 from models.plane.errors import PlaneError
 from models.plane.learn import Batch, learn
-from models.plane.method import Knobs, Method, PlaneKnob, Preset
+from models.plane.method import Knobs, Method, Preset
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
 from models.steps import TrainStep
@@ -150,8 +151,8 @@ def by_difference(net: Pair, knobs: Knobs) -> nn.Module:
 # --- the plane's rows ---
 
 _VP = sde.vp()
-_SCALE = PlaneKnob(**{**vars(GUIDANCE), "default": 3.0})
-_PART = PlaneKnob(**{**vars(LABEL), "default": 0})
+_SCALE = replace(GUIDANCE, default=3.0)
+_PART = replace(LABEL, default=0)
 _PRESETS = (
     Preset(title="No guidance", sentence="w = 0: the label is ignored and all parts appear.", settings={"guidance": 0.0}),
     Preset(title="Plain label", sentence="w = 1: one part of the data, as it is.", settings={"guidance": 1.0}),
@@ -160,8 +161,8 @@ _PRESETS = (
 
 
 def _row(title: str, arxiv: str, equation: str, watch_for: str, guide: sde.Guide) -> Method:
-    return sde.row(
-        _VP, equation, watch_for, _PRESETS, guide, title=title, arxiv=arxiv, build=build, train=train, exact=exact,
+    return replace(
+        sde.row(_VP, equation, watch_for, _PRESETS, guide), title=title, arxiv=arxiv, build=build, train=train, exact=exact,
         knobs=(_SCALE, _PART, sde.CORRECTIONS, sde.RATIO), log_density=None, density_says="",
     )  # fmt: skip
 

@@ -195,8 +195,9 @@ def walk_sde(
         else:
             x, deviation = euler_maruyama(sde, score, x, t, t_next - t)
         evaluations += 1
-        says = f"{sde_says(sde, t, t_next - t, predictor)} {'no noise in the last step' if last else f'noise {deviation:.3g}'}"
+        says = (chain_says if predictor == "reverse-diffusion" else sde_says)(sde, t, t_next)
         if not last:
+            says += f" + {deviation:.3g} z" + (f", then {corrections} x Langevin" if corrections else "")
             x = x + deviation * _normal(x, generator)
             kept = (sde.at(t)[0] / sde.at(t_next)[0]) ** 2
             for _ in range(corrections):
@@ -208,7 +209,7 @@ def walk_sde(
 def walk_ode(sde: Sde, score: Score, x: Tensor, times: Sequence[float], solver: str = "heun") -> Iterator[PlaneStep]:
     """The probability-flow ODE along `times`, falling (to data) or rising (to noise)."""
     for step in integrate(flow_of(sde, score), x, times, solver):
-        says = "" if step.h == 0 else sde_says(sde, step.t - step.h, step.h, "ode")
+        says = f"{FIXED[solver].title}: {sde_says(sde, step.t - step.h, step.t, '/2')}" if step.h else ""
         yield _at(sde, step.x, step.t, step.evaluations, last=step.last, says=says)
 
 
@@ -234,13 +235,16 @@ def by_level(sde: Sde, step: float) -> list[float]:
     return [1.0, *(sde.time_at(math.exp(level)) for level in between), sde.t_end]
 
 
-def sde_says(sde: Sde, t: float, dt: float, kind: str) -> str:
-    """The step's equation with its numbers."""
+def sde_says(sde: Sde, t: float, t_next: float, share: str = "") -> str:
+    """The mean of an Euler step with its numbers; `share` "/2" for the ODE."""
     rate, g2 = sde.forward_field(t)
-    drift = "" if rate == 0 else f"{rate:.3g} x "
-    if kind == "ode":
-        return f"dx = [{drift}− {g2:.3g}/2 score] ({dt:+.3g})"
-    return f"dx = [{drift}− {g2:.3g} score] ({dt:+.3g})"
+    return f"x += [{f'{rate:.3g} x ' if rate else ''}− {g2:.3g}{share} score] · ({t_next - t:.3g})"
+
+
+def chain_says(sde: Sde, t: float, t_next: float) -> str:
+    """The mean of a step of reverse diffusion with its numbers."""
+    (m, s), (m_next, s_next) = sde.at(t), sde.at(t_next)
+    return f"x = {2 - m / m_next:.3g} x + {s**2 - (m / m_next * s_next) ** 2:.3g} score"
 
 
 def _normal(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -254,7 +258,7 @@ def _at(sde: Sde, x: Tensor, t: float, evaluations: int, *, last: bool, says: st
 
 # --- the plane's rows ---
 
-ODE_SOLVERS = tuple(FIXED)
+ODE_SOLVERS = ("heun", "euler", "midpoint", "rk4")
 PREDICTORS = ("euler-maruyama", "reverse-diffusion")
 CORRECTIONS = PlaneKnob(
     name="corrections", title="Corrector steps", default=0, lo=0, hi=5, whole=True,
@@ -305,8 +309,8 @@ def _forward(
         yield replace(step, evaluations=step.evaluations * model.passes)
 
 
-def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], guide: Guide = noise_model.under, **others) -> Method:
-    """A method that walks this SDE with a noise model; `guide(net, knobs)` gives the model to ask, `others` replace fields of the row."""
+def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], guide: Guide = noise_model.under) -> Method:
+    """A method that walks this SDE with a noise model; `guide(net, knobs)` gives the model to ask."""
 
     def train(net: NoiseModel, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterator[TrainStep]:
         yield from noise_model.train(net, cloud, config, batch_size, sde.levels)
@@ -317,13 +321,12 @@ def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], gu
     def log_density(net: nn.Module, x: Tensor, knobs: Knobs) -> Tensor:
         return log_likelihood(sde, score_of(sde, guide(net, knobs)), x)
 
-    plain = Method(
+    return Method(
         title=sde.title, arxiv="2011.13456", equation=equation, watch_for=watch_for, build=NoiseModel, train=train,
         walk=partial(_walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", log_density=log_density,
         density_says="the ODE's own law, by Runge-Kutta 4 in steps of 0.25 of ln σ, with the exact divergence", exact=ExactNoise,
         solvers=(*ODE_SOLVERS, *PREDICTORS), evaluations=100, knobs=(CORRECTIONS, RATIO, GUIDANCE, LABEL), presets=presets, ode=True,
     )  # fmt: skip
-    return replace(plain, **others)
 
 
 _BACK = "back: dx = [f − g² score] dt + g dw, or dx = [f − g²/2 score] dt"

@@ -1,1 +1,1 @@
-"""Mathematics of descent: quadratics minimised in six ways."""
+"""Mathematics: quadratics minimised in six ways; derivatives, gradients and tangent planes of typed functions."""

@@ -68,13 +68,9 @@ class Quadratic:
     def with_spectrum(cls, spectrum: Tensor, angle: float = 0.0, *, seed: int = 0, best: Tensor | None = None) -> Quadratic:
         """The quadratic with these eigenvalues (n,): in the plane turned by `angle` (radians), else by a random rotation."""
         values = torch.as_tensor(spectrum, dtype=torch.float64)
-        n = len(values)
-        if n == 2:
-            turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
-        else:
-            turn = torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).Q
+        turn = rotation(len(values), angle, seed)
         A = turn @ torch.diag(values) @ turn.T
-        return cls(A, torch.zeros(n, dtype=torch.float64) if best is None else A @ best.double())
+        return cls(A, torch.zeros(len(values), dtype=torch.float64) if best is None else A @ best.double())
 
     @property
     def condition(self) -> float:
@@ -93,6 +89,13 @@ class Quadratic:
     def gradient(self, x: Tensor) -> Tensor:
         """Ax - b, (n,)."""
         return self.A @ x - self.b
+
+
+def rotation(n: int, angle: float, seed: int) -> Tensor:
+    """Axes as columns, (n, n): in the plane turned by `angle` (radians), else random ones of the seed."""
+    if n == 2:
+        return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+    return torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).Q
 
 
 def _check_definite(spectrum: Tensor, axes: Tensor, b: Tensor) -> None:
@@ -144,11 +147,14 @@ def newton(problem: Quadratic, x: Tensor, steps: int = 1) -> Iterator[DescentSte
     return _descend(problem, x, steps, lambda x, r, before: (torch.linalg.solve(problem.A, r), 1.0), "A d = r")
 
 
-def conjugate(problem: Quadratic, x: Tensor, steps: int, inverse: Callable[[Tensor], Tensor] | None = None) -> Iterator[DescentStep]:
+def conjugate(
+    problem: Quadratic, x: Tensor, steps: int, inverse: Callable[[Tensor], Tensor] | None = None, *, repair: bool = False
+) -> Iterator[DescentStep]:
     """Conjugate gradients: `p = r`; `a = r'z / p'Ap`; `x += a p`; `s = r - a A p`; `p = z_s + (s'z_s / r'z) p`, with `z = M^-1 r`.
 
     `inverse` applies M^-1; without it z = r. Directions are A-conjugate, residuals orthogonal (M^-1-orthogonal if preconditioned).
-    QuadraticError if a direction of no curvature is met.
+    Rounding destroys that when eigenvalues are spread widely, and the end after n steps with it; `repair` takes from every residual what
+    it has in common with all before, and so keeps the promise. QuadraticError if a direction of no curvature is met.
     """
     invert = inverse or (lambda r: r)
     x = x.double()
@@ -157,6 +163,7 @@ def conjugate(problem: Quadratic, x: Tensor, steps: int, inverse: Callable[[Tens
     p, size = z, r @ z
     enough = ENOUGH * max(float(problem.b.norm()), float(r.norm()), 1e-300)
     yield _record(problem, 0, x, torch.zeros_like(x), 0.0, "", steps == 0 or float(r.norm()) <= enough)
+    before = [(r, z / size)]
     for index in range(1, steps + 1):
         if float(r.norm()) <= enough:
             return
@@ -167,18 +174,29 @@ def conjugate(problem: Quadratic, x: Tensor, steps: int, inverse: Callable[[Tens
             raise QuadraticError(said, hint="A must be positive definite.")
         a = float(size) / curvature
         x, s = x + a * p, r - a * Ap
+        for old, weight in before * 2 if repair else ():  # twice is enough (Parlett 1980)
+            s = s - old * (weight @ s)
         z_next = invert(s)
         grown = s @ z_next
         done = index == steps or float(s.norm()) <= enough
         beta = float(grown / size)
         yield _record(problem, index, x, p, a, f"a = r'z / p'Ap = {a:.4g}, beta = {beta:.4g}", done)
-        p, r, z, size = z_next + beta * p, s, z_next, grown
+        p, r, size = z_next + beta * p, s, grown
+        if repair and not done:
+            before.append((s, z_next / grown))
 
 
-def jacobi(problem: Quadratic, x: Tensor, steps: int) -> Iterator[DescentStep]:
+def jacobi(problem: Quadratic, x: Tensor, steps: int, *, repair: bool = False) -> Iterator[DescentStep]:
     """Conjugate gradients preconditioned with the diagonal of A."""
     diagonal = problem.A.diagonal()
-    return conjugate(problem, x, steps, lambda r: r / diagonal)
+    return conjugate(problem, x, steps, lambda r: r / diagonal, repair=repair)
+
+
+def scaled_condition(problem: Quadratic) -> float:
+    """The condition number that counts for `jacobi`: of `D^-1/2 A D^-1/2`, D the diagonal of A."""
+    root = problem.A.diagonal().rsqrt()
+    values = torch.linalg.eigvalsh(root[:, None] * problem.A * root)
+    return float(values[-1] / values[0])
 
 
 def _descend(problem: Quadratic, x: Tensor, steps: int, rule, words: str) -> Iterator[DescentStep]:

@@ -29,6 +29,7 @@ from app.panels.attention.form import SHOWN
 from app.panels.attention.panel import AttentionPanel
 from app.panels.attention.picture_view import overlay
 from app.panels.attention.selection import Focus
+from app.protocol.attention import SCORES
 from app.protocol.events import Progress
 from app.protocol.payloads import Image, Result
 from app.settings import Settings
@@ -660,6 +661,42 @@ def test_the_map_is_exported(panel, tmp_path, monkeypatch, qtbot, kind):
     content = target.read_bytes()
     assert {"png": content[:4] == b"\x89PNG", "csv": content == b"a,b\n", "npz": content[:2] == b"PK"}[kind]
     assert target.name in panel.banner.text()
+
+
+@pytest.mark.parametrize("kind", ["png", "csv", "npz"])
+def test_a_rollout_is_exported_too(panel, tmp_path, monkeypatch, kind):
+    look(panel)
+    panel.selection.select(2, (0,))
+    panel.stage.options.set_view("rollout")
+    panel.stage.options.residual.setValue(0.25)
+    panel.engine.answer()
+    target = tmp_path / f"rollout.{kind}"
+    monkeypatch.setattr(sharing.QFileDialog, "getSaveFileName", lambda *a: (str(target), ""))
+    panel.stage.options.export_wanted.emit(kind)
+    job = panel.engine.out(AttentionExport)[-1].job
+    assert (job.rollout, job.residual, job.layer, job.text) == (True, 0.25, 2, TEXT)
+    panel.engine.answer()
+    panel.settings.storage.flush()
+    assert target.stat().st_size > 0 and target.name in panel.banner.text()
+
+
+def test_the_scores_of_all_heads_are_exported(panel, tmp_path, monkeypatch):
+    panel.stage.options.export_wanted.emit("scores")
+    assert "nothing to export" in panel.banner.text()
+    look(panel)
+    target = tmp_path / "heads.csv"
+    monkeypatch.setattr(sharing.QFileDialog, "getSaveFileName", lambda *a: (str(target), ""))
+    panel.stage.options.export_wanted.emit("scores")
+    panel.settings.storage.flush()
+    lines = target.read_text().splitlines()
+    overview = overview_of()
+    assert lines[0] == "layer,head," + ",".join(SCORES) and len(lines) == 1 + 12
+    assert [float(value) for value in lines[6].split(",")] == pytest.approx([1, 2, *overview.scores[:, 1, 2]], rel=1e-4)
+    panel.look()
+    panel.engine.handles[-1].begin()
+    panel.engine.handles[-1].record.emit("looked", looked_of(AttentionOverview(text="other words")))
+    panel.stage.options.export_wanted.emit("scores")
+    assert "not computed yet" in panel.banner.text()
 
 
 def test_hidden_views_leave_no_gap_between_the_tabs(panel):

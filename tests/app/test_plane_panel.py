@@ -140,7 +140,7 @@ def test_paths_grid_and_colours_by_start(panel):
     panel.player.go(3)
     stage = panel.stages.stages[0]
     panel.stages.switches["paths"].setChecked(True)
-    assert len(stage._paths) == 40 and all(len(path) == 4 for path in stage._paths)
+    assert len(stage._paths) == 40 and all(len(path) == 4 for path, _ink in stage._paths)
     panel.stages.switches["paths"].setChecked(False)
     panel.stages.switches["grid"].setChecked(True)
     assert len(stage._paths) == 4
@@ -277,7 +277,7 @@ def test_the_desk_compares_what_is_on_stage_and_draws_its_rows(panel):
     for n in (4, 8):
         row = PlaneRow(method="flow-matching:heun", solver="heun", evaluations=n, wasserstein=1 / n, distance=1 / n**2, seconds=0.1)
         handle.record.emit("row", row)
-    handle.succeed(Result(facts={"data_distance": 0.02, "slopes": {"flow-matching:heun": -2.0, "edm:euler,churn=30": None}}))
+    handle.succeed(Result(facts={"data_distance": 0.02, "slopes": {"flow-matching:heun": 2.0, "edm:euler,churn=30": None}}))
     assert np.array_equal(panel.desk.errors.curves()["flow-matching:heun"].y, [1 / 16, 1 / 64])
     assert panel.desk.distances.curves()["fresh data"].y[0] == 0.02 and "flow-matching:heun 2.00" in panel.desk.words.text()
 

@@ -5,7 +5,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor
 
-from app.widgets.plane_paint import arrow_lines, arrow_tips, cloud_picture, ink_layer, round_ticks, shade
+from app.widgets.plane_paint import arrow_lines, arrow_tips, cloud_picture, contours, enlarged, ink_layer, round_ticks, shade
 from app.widgets.plane_stage import PlaneStage
 
 
@@ -99,3 +99,39 @@ def test_the_wheel_zooms_and_a_double_click_shows_all_again(stage, qtbot):
     assert stage.to_plane(stage.square().topRight())[0] == pytest.approx(1.0)
     qtbot.mouseDClick(stage, Qt.MouseButton.LeftButton, pos=stage.square().center().toPoint())
     assert stage.to_plane(stage.square().topRight())[0] == pytest.approx(wide)
+
+
+def test_contours_part_the_plane_at_their_levels():
+    y, x = np.mgrid[-1:1:80j, -1:1:80j]
+    picture = contours(x**2 + y**2, 200, np.array([0.25]), QColor(10, 0, 0), QColor(200, 0, 0), QColor(0, 255, 0))
+    assert picture.pixelColor(100, 100).red() == 10 and picture.pixelColor(5, 5).red() == 200
+    line = [k for k in range(200) if picture.pixelColor(k, 100).green() == 255]
+    assert len(line) == 2 and line[0] == pytest.approx(50, abs=2) and line[1] == pytest.approx(150, abs=2)
+
+
+def test_enlarging_is_linear_between_middles():
+    values = enlarged(np.array([[0.0, 1.0], [2.0, 3.0]]), 8)
+    assert values[0, 0] == 0 and values[-1, -1] == 3 and values[0].max() == 1
+    assert np.allclose(np.diff(values[0])[2:5], 0.25) and np.allclose(np.diff(values[:, 0])[2:5], 0.5)
+
+
+def test_a_handle_is_dragged_and_only_it(stage, qtbot):
+    moved, clicked = [], []
+    stage.handle_moved.connect(lambda *told: moved.append(told))
+    stage.clicked.connect(lambda *at: clicked.append(at))
+    stage.set_handles({"start": (1.0, 1.0), "end": (-1.0, 0.0)})
+    at = QPoint(*stage.to_pixels(np.array([1.0, 1.0])).round().astype(int))
+    qtbot.mousePress(stage, Qt.MouseButton.LeftButton, pos=at + QPoint(3, 2))
+    qtbot.mouseMove(stage, QPoint(*stage.to_pixels(np.array([0.5, -0.5])).round().astype(int)))
+    qtbot.mouseRelease(stage, Qt.MouseButton.LeftButton)
+    assert clicked == [] and moved[-1][0] == "start" and moved[-1][1:] == pytest.approx((0.5, -0.5), abs=0.02)
+    qtbot.mouseClick(stage, Qt.MouseButton.LeftButton, pos=stage.square().center().toPoint())
+    assert len(clicked) == 1
+
+
+def test_paths_may_show_their_points(stage):
+    stage.set_paths([np.array([[0.0, 0.0], [1.0, 1.0]])], [2])
+    plain = stage.grab().toImage()
+    stage.set_paths([np.array([[0.0, 0.0], [1.0, 1.0]])], [2], dots=True)
+    x, y = stage.to_pixels(np.array([1.0, 1.0])).round().astype(int)
+    assert stage.grab().toImage().pixelColor(x + 1, y) != plain.pixelColor(x + 2, y + 2)

@@ -471,6 +471,7 @@ def test_an_earlier_run_is_shown_with_its_lamps_and_policies(panel):
     panel.drawing.draw()
     assert panel.trainings.shown.lamps == fakes.LAMPS and list(panel.looking.moments()) == [0, 1280, 2560, 3840, 5120]
     assert len(lines(panel)["1"].raw) == 19 and panel.stage.runs.table.rowCount() == 1
+    assert newest(panel, PlayRl).job.timesteps == 5120, "its last policy plays at once"
 
 
 def test_a_run_is_exported_into_a_folder(panel, tmp_path, settings):

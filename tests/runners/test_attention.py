@@ -465,6 +465,20 @@ def test_an_export_is_the_shown_part_in_full(run, language):
     assert files["attention.png"].width > 300
 
 
+def test_a_rollout_is_exported_as_it_is_shown(run, language):
+    shown = result(run(AttentionRollout(**TEXT_JOB, layer=2, residual=0.3, drop_first=True))).files["map"]
+    done = result(run(AttentionExport(**TEXT_JOB, layer=2, residual=0.3, drop_first=True, rollout=True, normalisation="absolute")))
+    stored = np.load(io.BytesIO(done.files["attention.npz"]), allow_pickle=False)
+    assert stored["weights"].shape == (1, len(TEXT), len(TEXT)) and np.abs(stored["weights"][0] - shown.values).max() < 1e-6
+    assert "scale" not in stored and list(stored["heads"]) == [0, 1] and list(stored["tokens"]) == list(TEXT)
+    lines = done.files["attention.csv"].splitlines()
+    written = np.array([line.rsplit(",", len(TEXT))[1:] for line in lines[1:]], float)
+    assert np.abs(written - shown.values).max() < 1e-6 and "rollout" in done.facts["caption"] and "0.3" in done.facts["caption"]
+    assert done.files["attention.png"].width > 300
+    part = result(run(AttentionExport(**TEXT_JOB, layer=2, residual=0.3, rollout=True, rows=(4, 9), columns=(0, 7))))
+    assert np.load(io.BytesIO(part.files["attention.npz"]))["weights"].shape == (1, 5, 7)
+
+
 # --- bad input -----------------------------------------------------------------------------------------
 
 BAD = (
@@ -472,6 +486,7 @@ BAD = (
     (AttentionMap, {"layer": 3}, "no layer 3"),
     (Attention, {"layer": 30}, "no layer 30"),
     (AttentionRollout, {"layer": 3}, "no layer 3"),
+    (AttentionExport, {"layer": 3, "rollout": True}, "no layer 3"),
     (AttentionMap, {"heads": (0, 2)}, "no head 2"),
     (AttentionMap, {"heads": (-1,)}, "no head -1"),
     (AttentionMap, {"rows": (5, 5)}, "5 to 5"),

@@ -19,7 +19,10 @@ VIEWS = {
     "rollout": ("Rollout", "What is left of each token after all layers up to the chosen one (arXiv 2005.00928)"),
     "edit": ("Change", "The text before and after heads were changed"),
 }
-EXPORTS = {"png": "Picture (PNG)", "csv": "Table (CSV)", "npz": "Arrays of all chosen heads (NPZ)"}
+SCORE_TABLE = "scores"
+EXPORTS = {
+    "png": "Picture (PNG)", "csv": "Table (CSV)", "npz": "Arrays of all chosen heads (NPZ)", SCORE_TABLE: "Scores of all heads (CSV)",
+}  # fmt: skip
 NORMALISATION_TITLES = {"as it is": "As is", "each row to 1": "Rows to 1", "absolute": "All to 1"}
 
 

@@ -11,12 +11,14 @@ import numpy as np
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QFileDialog
 
-from app.jobs.attention import AttentionExport
+from app.jobs.attention import AttentionExport, AttentionRollout
 from app.jobs.library import OpenPicture
 from app.jobs.maps import PlayworldScene
 from app.jobs.models import ImportModel, ListModels
 from app.panels.attention.looker import like
 from app.panels.attention.maps import view_of
+from app.panels.attention.options import SCORE_TABLE
+from app.protocol.attention import SCORES, Looked, OverviewMaps
 from app.protocol.errors import UserError
 from app.protocol.payloads import Image, Result
 from app.widgets.image_view import png_bytes
@@ -51,19 +53,26 @@ class Sharing(QObject):
         if job is None or panel.looked is None:
             panel.show_message("info", "There is nothing to export yet.", "Look at a text or a picture first.")
             return
-        if panel.maps.looks.rollout and kind != "png":
-            panel.show_message("info", "The rollout can be exported as a picture only.", "Choose the view Map for tables and arrays.")
+        if kind == SCORE_TABLE:
+            self._export_scores()
             return
-        proposed = f"attention-{panel.looked.source}-layer{panel.selection.layer}.{kind}"
+        what = "rollout-to-layer" if panel.maps.looks.rollout else "layer"
+        proposed = f"attention-{panel.looked.source}-{what}{panel.selection.layer}.{kind}"
         name, _filter = QFileDialog.getSaveFileName(panel, "Export the map", proposed, f"*.{kind}")
-        if not name:
-            return
-        if panel.maps.looks.rollout:
-            image = panel.stage.map.grab().toImage()
-            panel.settings.storage.write(Path(name), partial(_encoded, image))
-        else:
-            export = like(job, AttentionExport, **view_of(job))
+        if name:
+            rollout = {"rollout": True, "residual": job.residual} if isinstance(job, AttentionRollout) else {}
+            export = like(job, AttentionExport, **view_of(job), **rollout)
             panel.errands.run(export, partial(self._write, Path(name)), progress=panel.tell_progress)
+
+    def _export_scores(self) -> None:
+        panel, overview = self._panel, self._panel.stage.heads.overview
+        if overview is None or panel.looked is None:
+            panel.show_message("info", "The scores of the heads are not computed yet.", "Wait until all small maps are there.")
+            return
+        name, _filter = QFileDialog.getSaveFileName(panel, "Export the scores", f"heads-{panel.looked.source}.csv", "*.csv")
+        if name:
+            panel.settings.storage.write(Path(name), partial(_score_table, panel.looked, overview))
+            panel.show_message("info", f"Saved {Path(name).name}.")
 
     def _write(self, path: Path, result: Result) -> None:
         self._panel.tell_progress(None)
@@ -140,10 +149,11 @@ def _bytes_of(content: Any) -> bytes:
     return content.encode("utf-8") if isinstance(content, str) else bytes(content)
 
 
-def _encoded(image: Any) -> bytes:
-    from PySide6.QtCore import QBuffer, QIODevice
-
-    buffer = QBuffer()
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG")
-    return bytes(buffer.data())
+def _score_table(looked: Looked, overview: OverviewMaps) -> bytes:
+    """A row for every head: its layer and all its scores; empty where a score has no meaning."""
+    lines = ["layer,head," + ",".join(SCORES)]
+    for layer, count in enumerate(looked.heads):
+        for head in range(count):
+            values = ("" if np.isnan(value) else f"{value:.6g}" for value in overview.scores[:, layer, head])
+            lines.append(f"{layer},{head}," + ",".join(values))
+    return ("\n".join(lines) + "\n").encode("utf-8")

@@ -115,7 +115,7 @@ class Desk(QWidget):
         if self.rows:
             ends = np.array([min(row.evaluations for row in self.rows), max(row.evaluations for row in self.rows)], float)
             self.distances.set_curve(FRESH, Curve(ends, np.full(2, base), label=FRESH), colour=7, dashed=True)
-        told = ", ".join(f"{words} {-slope:.2f}" for words, slope in slopes.items() if slope is not None)
+        told = ", ".join(f"{words} {slope:.2f}" for words, slope in slopes.items() if slope is not None)
         orders = f"Orders (error falls as evaluations to the minus this): {told}. " if told else ""
         self.words.setText(f"{orders}Dashed: two fresh samples of the data are {base:.4f} apart.")
 
@@ -146,4 +146,4 @@ def entrants(choice: Choice, cards: dict[str, MethodCard], every: bool) -> list[
     card = cards.get(choice.method)
     solvers = card.solvers if every and card is not None else (choice.solver or (card.solvers[0] if card else ""),)
     knobs = [f"{name}={value:g}" for name, value in choice.knobs]
-    return [f"{choice.method}:{','.join(filter(None, (solver, *knobs)))}" for solver in solvers]
+    return [":".join(filter(None, (choice.method, ",".join(filter(None, (solver, *knobs)))))) for solver in solvers]

@@ -17,7 +17,8 @@ UPDATES = 500
 
 def one(panel: PlanePanel) -> Iterator[Any]:
     """Flow matching in the middle of its walk."""
-    yield 0.5
+    while not panel.side.method.cards():
+        yield 0.2
     panel.show_page(0)
     panel.train()
     yield panel.lanes.lane.handle
@@ -38,7 +39,9 @@ def four(panel: PlanePanel) -> Iterator[Any]:
 
 
 def desk(panel: PlanePanel) -> Iterator[Any]:
-    """Euler and Heun beside each other."""
+    """Every solver of two methods."""
+    while not panel.side.method.cards():
+        yield 0.2
     panel.lanes.set_choices([Choice(method=name) for name in ("flow-matching", "edm")])
     panel.set_count(2)
     panel.show_page(1)

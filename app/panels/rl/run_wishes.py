@@ -32,8 +32,13 @@ class RunWishes(QObject):
 
     @Slot(object)
     def show(self, entry: Entry) -> None:
-        """Its curves; read from its folder if they are not here."""
-        self._with(entry, self._panel.trainings.show)
+        """Its curves, read from its folder if they are not here; and if it has ended, its last policy at play."""
+        self._with(entry, self._show)
+
+    def _show(self, training: Training) -> None:
+        self._panel.trainings.show(training)
+        if not training.active:
+            self._panel.looking.last()
 
     @Slot(object)
     def resume(self, entry: Entry) -> None:
@@ -73,7 +78,7 @@ class RunWishes(QObject):
 
     def open_folder(self, folder: str) -> None:
         """Show the run in a folder."""
-        self._panel.errands.run(RlHistory(run=folder), partial(self._read, self._panel.trainings.show), key=f"history {folder}")
+        self._panel.errands.run(RlHistory(run=folder), partial(self._read, self._show), key=f"history {folder}")
 
     def reopen(self, folders: list[str]) -> None:
         """The runs of the session before; those that are gone are left out."""

@@ -5,6 +5,8 @@ The drafters trained here also show that a teacher-forced pass tells, round by r
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,41 @@ def test_medusa_loss_is_its_definition(texts) -> None:
     loss, metrics = medusa_loss(heads, batch, UNEMBED)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert set(metrics) == {"top1_1", "top1_2"}
+
+
+def test_soft_medusa_loss_asks_the_target_at_the_guessed_place(texts) -> None:
+    """Head k at t against the target's own law at t + k, from which it draws the token t + k + 1; the first places count too."""
+    batch = batch_of(texts)
+    batch = replace(batch, counted=torch.ones_like(batch.counted))
+    heads = seeded(lambda: MedusaHeads(MedusaConfig(TINY.dim, 2, 40, 3)))
+    expected = 0.0
+    for k in (1, 2):
+        logits = heads.head(k - 1, batch.hidden[:, : -k - 1], UNEMBED).flatten(0, 1)
+        expected += 0.8**k * float(soft_loss(logits, UNEMBED(batch.hidden[:, k:-1]).flatten(0, 1)).mean())
+    loss, metrics = medusa_loss(heads, batch, UNEMBED, soft=True)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_medusa_may_learn_from_some_places_only(texts) -> None:
+    """Drawn anew with every seed, the same with the same, each as often as any other: the mean over draws is the loss of all."""
+    batch, heads = batch_of(texts), seeded(lambda: MedusaHeads(MedusaConfig(TINY.dim, 2, 40, 3)))
+    asked: list[int] = []
+
+    def unembed(z: torch.Tensor) -> torch.Tensor:
+        asked.append(z.shape[0])
+        return UNEMBED(z)
+
+    def loss(seed: int) -> float:
+        made, _ = medusa_loss(heads, batch, unembed, soft=True, most=20, rng=torch.Generator().manual_seed(seed))
+        return float(made.detach())
+
+    assert loss(1) == loss(1) != loss(2) and set(asked[:2]) == {20}, "the target's law is computed once, for 20 places"
+    assert len(asked) == 9, "once for the target and once a head"
+    everywhere, _ = medusa_loss(heads, batch, UNEMBED, soft=True)
+    drawn = torch.tensor([loss(seed) for seed in range(200)])
+    assert float(drawn.mean()) == pytest.approx(float(everywhere.detach()), abs=4 * float(drawn.std()) / 200**0.5)
+    enough, _ = medusa_loss(heads, batch, UNEMBED, soft=True, most=10**6, rng=torch.Generator())
+    assert float(enough.detach()) == float(everywhere.detach())
 
 
 def test_medusa_loss_leaves_out_tokens_the_head_cannot_say(texts) -> None:

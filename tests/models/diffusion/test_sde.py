@@ -1,6 +1,7 @@
 """Score SDEs on exact mixtures: marginals, both ways back, likelihood, and the steps of diffusers."""
 
 import math
+import re
 from collections import deque
 from functools import partial
 
@@ -253,6 +254,33 @@ def test_vp_steps_equal_diffusers(monkeypatch):
         torch.testing.assert_close(mean, mean_there, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(mean + deviation * noise, there, atol=1e-5, rtol=1e-5)
         x = there
+
+
+# --- what is shown ---
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("predictor", [*sdes.PREDICTORS, "ode"])
+def test_the_equation_shown_is_the_step_taken(name, predictor):
+    """The numbers in `says`, put into the formula by hand, give the next point (to the three digits shown)."""
+    sde, x, times = SDES[name](), normal(20), [0.6, 0.55]
+    if predictor == "ode":
+        end = last(walk_ode(sde, exact(sde), x, times, "euler"))
+    else:
+        end = last(walk_sde(sde, exact(sde), x, times, seeded(), predictor=predictor))
+    score = exact(sde)(x, 0.6)
+    kept, pulled, share, dt = numbers(end.says)
+    shown = kept * x + pulled * score if dt is None else x + (kept * x - pulled * share * score) * dt
+    torch.testing.assert_close(shown, end.x, atol=0.03 * float((end.x - x).norm(dim=1).max()), rtol=0)
+
+
+def numbers(says):
+    """(factor of x, factor of the score, share, dt) of an equation as `says` writes it."""
+    chain = re.fullmatch(r"x = ([-.\d]+) x \+ ([-.\de]+) score", says)
+    if chain:
+        return float(chain[1]), float(chain[2]), 1.0, None
+    found = re.fullmatch(r"(?:Euler: )?x \+= \[(?:([-.\d]+) x )?− ([.\de+]+)(/2)? score\] · \((.+)\)", says)
+    return float(found[1] or 0), float(found[2]), 0.5 if found[3] else 1.0, float(found[4])
 
 
 # --- the rows ---
