@@ -52,4 +52,8 @@ PANELS: tuple[PanelSpec, ...] = (
         "rl", "Reinforcement", "Agents", "chart", "app.panels.rl.panel:RlPanel",
         "Train agents and watch them learn: living agent, curves, lamps, and every policy of the past",
     ),
+    PanelSpec(
+        "quadratic", "Descent", "Mathematics", "down", "app.panels.quadratic.panel:QuadraticPanel",
+        "Minimising a quadratic: steepest descent, momentum, conjugate gradients and Newton on one landscape",
+    ),
 )  # fmt: skip

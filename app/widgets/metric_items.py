@@ -14,6 +14,8 @@ from PySide6.QtWidgets import QWidget
 from app import theme
 
 ROW, CHIP, PAD = 17, 18, 8
+SLACK = 1.5
+"""How many times longer than what is seen an axis may be before it shrinks."""
 
 
 class Shape(pg.GraphicsObject):
@@ -91,6 +93,14 @@ class FigureAxis(pg.AxisItem):
         if self.logMode or spacing * scale < 1 or max(map(abs, values), default=0) * scale >= 1e9:
             return [text.replace("-", "−") for text in super().tickStrings(values, scale, spacing)]
         return [f"{value * scale:,.0f}".replace("-", "−") for value in values]
+
+
+def settled(now: tuple[float, float] | None, low: float, high: float, ahead: tuple[float, float]) -> tuple[float, float]:
+    """Ends of an axis for low .. high: as they are while they fit, so that the axis is not drawn anew with every point; else with room."""
+    span = high - low
+    if now is not None and now[0] <= low and now[1] >= high and now[1] - now[0] <= SLACK * span:
+        return now
+    return low - ahead[0] * span, high + ahead[1] * span
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from app.widgets.metric_tracks import Track
 if TYPE_CHECKING:
     from app.widgets.metric_plot import MetricPlot
 
+DENSE, JAGGED = 500, 0.02
+"""More points than this whose steps are larger than this share of their height make a jagged curve."""
 FAINT, THIN, BAND, DOT = 70, 140, 44, 90
 """Opacities of 255."""
-AIR = 0.06
-"""Share of the height left free above and below."""
 
 
 class Layers:
@@ -141,7 +141,7 @@ class Layers:
         known = y[np.isfinite(y)]
         self._stretch(known)
         colour, alpha, width = style
-        self._stroke(name, kept, x, y, pg.mkPen(with_alpha(colour, alpha), width=width))
+        self._stroke(name, kept, x, y, pg.mkPen(with_alpha(colour, alpha), width=1.0 if is_jagged(y, known) else width))
 
     def _stroke(self, name: tuple[str, str], kept: set, x: np.ndarray, y: np.ndarray, pen: QPen) -> None:
         """Thick curves as single segments: Qt strokes a jagged thick line as a whole many times more slowly."""
@@ -176,8 +176,8 @@ class Layers:
     def _ends(self) -> tuple[float, float]:
         if not np.isfinite(self._low):
             return 0.0, 1.0
-        air = (self._high - self._low) * AIR or abs(self._high) * AIR or 1.0
-        return self._low - air, self._high + air
+        flat = (abs(self._high) * 0.06 or 1.0) if self._high == self._low else 0.0
+        return self._low - flat, self._high + flat
 
     def hidden_by(self, x0: float, x1: float, y0: float, y1: float) -> int:
         """How much of the curves runs through a part of the plot: places out of 24 a curve."""
@@ -234,6 +234,12 @@ class Layers:
             who = "" if len(self.tracks.lines) == 1 else f" ({first.line.label})"
             rows.append(KeyRow(f"reference{who}: {told}" if told else "reference", theme.colour("muted"), dotted=True))
         return rows
+
+
+def is_jagged(y: np.ndarray, known: np.ndarray) -> bool:
+    """Do many neighbouring points lie so far apart that thin strokes fill the picture, and thick ones only cost time?"""
+    height = float(known.max() - known.min()) if len(known) else 0.0
+    return len(y) > DENSE and float(np.nanmean(np.abs(np.diff(y)))) > JAGGED * height
 
 
 def mean_words(tracks: list[Track], x: float) -> str:

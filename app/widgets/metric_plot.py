@@ -7,22 +7,27 @@ are, only what can be seen is drawn, with every peak in its place. The wheel zoo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGraphicsItem, QVBoxLayout, QWidget
 
 from app import theme
 from app.protocol.rl import Reference
 from app.widgets.colour_scale import figure
-from app.widgets.metric_items import Dots, FigureAxis, PlotHead, PlotKey, Still
+from app.widgets.metric_items import Dots, FigureAxis, PlotHead, PlotKey, Still, settled
 from app.widgets.metric_layers import Layers
 from app.widgets.metric_menu import PlotMenu
 from app.widgets.metric_tracks import Line, Tracks
 from app.widgets.plot_style import style_axes
 
+AHEAD, AIR = 0.12, 0.06
+"""Shares of the length by which x runs ahead of a growing curve, and y leaves room above and below."""
+_TURNS = cycle(range(10, 160, 25))
+"""ms by which small plots put off their redraw, so that six of them do not hold up the window at once."""
 EMPTY = "Curves grow here while a run learns."
 
 
@@ -46,12 +51,16 @@ class MetricPlot(QWidget):
         self._moments = np.empty(0)
         self._all_in_sight, self._stale, self._cross_at = True, True, None
         self._key_at = (0.0, 0.0)
-        self._soon = QTimer(self, interval=0, singleShot=True)
+        self._numbered: bool | None = None
+        self._axes: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
+        self._soon = QTimer(self, interval=next(_TURNS) if compact else 0, singleShot=True)
         self._soon.timeout.connect(self.refresh)
         self.head = PlotHead(title)
         self.plot = pg.PlotWidget(axisItems={side: FigureAxis(side) for side in ("bottom", "left")})
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
+        for side in ("bottom", "left"):
+            self.plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.box = self.plot.getPlotItem().vb
         self.box.disableAutoRange()
         self.box.setMouseEnabled(x=not compact, y=False)
@@ -118,7 +127,7 @@ class MetricPlot(QWidget):
         """Logarithmic y; what is not above 0 cannot be drawn then, and the head says so."""
         self._menu.log.setChecked(y)
         if y != self.log:
-            self.log = y
+            self.log, self._axes = y, (self._axes[0], None)
             self.plot.getAxis("left").setLogMode(y)
             self._changed()
 
@@ -159,7 +168,7 @@ class MetricPlot(QWidget):
     @Slot()
     def reset_view(self) -> None:
         """Show everything again."""
-        self._all_in_sight = True
+        self._all_in_sight, self._axes = True, (None, None)
         self._changed()
 
     def csv(self) -> str:
@@ -184,15 +193,22 @@ class MetricPlot(QWidget):
         self._stale = False
         self._soon.stop()
         if self._all_in_sight:
-            low, high = self.layers.x_ends()
-            self.box.setXRange(low, high, padding=0.02)
+            first = self._axes[0] is None
+            x = settled(self._axes[0], *self.layers.x_ends(), (0.02, 0.02 if first else AHEAD))
+            if x != self._axes[0]:
+                self.box.setXRange(*x, padding=0)
+            self._axes = (x, self._axes[1])
         (x0, x1), _ = self.box.viewRange()
-        ends = self.layers.draw(x0, x1, max(int(self.plot.width()), 50))
-        self.box.setYRange(*ends, padding=0)
+        ends = settled(self._axes[1], *self.layers.draw(x0, x1, max(int(self.plot.width()), 50)), (AIR, AIR))
+        if ends != self._axes[1]:
+            self.box.setYRange(*ends, padding=0)
+            self._axes = (self._axes[0], ends)
         ticks = self._moments[(self._moments >= x0) & (self._moments <= x1)]
         self._ticks.show_points(ticks, np.full(len(ticks), ends[0] + (ends[1] - ends[0]) * 0.012), theme.colour("accent", 170), 3.5)
-        for side in ("bottom", "left"):
-            self.plot.getAxis(side).setStyle(showValues=bool(self.tracks))
+        if bool(self.tracks) != self._numbered:
+            self._numbered = bool(self.tracks)
+            for side in ("bottom", "left"):
+                self.plot.getAxis(side).setStyle(showValues=self._numbered)
         self.head.show_words(self._note(), self._newest(), self.unit)
         self.setAccessibleDescription(f"{self.head.note} {self.head.value}".strip())
         self._read()
@@ -283,7 +299,7 @@ class MetricPlot(QWidget):
 
     @Slot()
     def _on_zoomed(self) -> None:
-        self._all_in_sight = False
+        self._all_in_sight, self._axes = False, (None, None)
         self._changed()
 
     @Slot()

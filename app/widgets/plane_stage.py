@@ -42,7 +42,7 @@ class PlaneStage(QWidget):
 
     def __init__(self, name: str, parent: QWidget | None = None, *, empty: str = "") -> None:
         super().__init__(parent)
-        self._title, self._empty, self._span, self._seen = "", empty, SPAN, SPAN
+        self._title, self._empty, self._span, self._seen, self._centre = "", empty, SPAN, SPAN, np.zeros(2)
         self._points: list[tuple[np.ndarray, np.ndarray | None, int, float]] = []
         self._arrows: tuple[np.ndarray, np.ndarray] | None = None
         self._density: tuple[np.ndarray, str] | None = None
@@ -71,10 +71,12 @@ class PlaneStage(QWidget):
         self.setAccessibleDescription(title)
         self._renew()
 
-    def set_span(self, span: float) -> None:
-        """Half the side of the square."""
-        self._span = self._seen = span
-        self._renew()
+    def set_span(self, span: float, centre: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Half the side of the square, and where its middle lies; a zoom stays if nothing changes."""
+        if (span, *centre) != (self._span, *self._centre):
+            self._span = self._seen = span
+            self._centre = np.array(centre, float)
+            self._renew()
 
     def set_points(self, xy: np.ndarray, *, groups: np.ndarray | None = None, ink: int = 0, layer: int = 0) -> None:
         """Particles (N, 2); `groups` (N,) gives each its own data colour, else all have number `ink`. Higher layers lie on top."""
@@ -143,13 +145,15 @@ class PlaneStage(QWidget):
         """Points of the plane (..., 2) -> pixels of the widget."""
         place = self.square()
         unit = place.width() / (2 * self._seen)
-        return np.stack((place.center().x() + xy[..., 0] * unit, place.center().y() - xy[..., 1] * unit), -1)
+        x, y = (xy[..., k] - self._centre[k] for k in (0, 1))
+        return np.stack((place.center().x() + x * unit, place.center().y() - y * unit), -1)
 
     def to_plane(self, at: QPointF) -> tuple[float, float]:
         """A pixel of the widget -> x, y."""
         place = self.square()
         unit = place.width() / (2 * self._seen)
-        return (at.x() - place.center().x()) / unit, (place.center().y() - at.y()) / unit
+        x, y = self._centre.tolist()
+        return x + (at.x() - place.center().x()) / unit, y + (place.center().y() - at.y()) / unit
 
     # painting ------------------------------------------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class PlaneStage(QWidget):
 
     def _whole(self) -> QRectF:
         """The square of -span to span in pixels, which zoom moves against the stage."""
-        ends = self.to_pixels(np.array([[-self._span, self._span], [self._span, -self._span]]))
+        ends = self.to_pixels(self._centre + np.array([[-self._span, self._span], [self._span, -self._span]]))
         return QRectF(QPointF(*ends[0]), QPointF(*ends[1]))
 
     def _paint_contours(self, painter: QPainter) -> None:
@@ -254,19 +258,26 @@ class PlaneStage(QWidget):
         place = self.square()
         painter.setFont(theme.font(theme.SMALL))
         painter.setPen(theme.colour("muted"))
-        for value in round_ticks(-self._seen, self._seen):
-            x, y = self.to_pixels(np.array([value, value])).tolist()
-            text = f"{value:g}".replace("-", "−")
-            painter.drawLine(QPointF(x, place.bottom()), QPointF(x, place.bottom() + 4))
-            painter.drawText(QRectF(x - 24, place.bottom() + 4, 48, BOTTOM - 4), Qt.AlignmentFlag.AlignCenter, text)
-            painter.drawLine(QPointF(place.left() - 4, y), QPointF(place.left(), y))
-            painter.drawText(QRectF(place.left() - LEFT, y - 9, LEFT - 7, 18), _AT_RIGHT, text)
+        for axis in (0, 1):
+            middle = float(self._centre[axis])
+            for value in round_ticks(middle - self._seen, middle + self._seen):
+                at = float(self.to_pixels(np.full(2, value))[axis])
+                self._paint_tick(painter, place, axis, at, f"{value:g}".replace("-", "−"))
         painter.setPen(theme.colour("border"))
         painter.drawRect(place)
         painter.setPen(theme.colour("text"))
         words = QRectF(place.left(), place.top() - TOP, place.width(), TOP - 4)
         shown = painter.fontMetrics().elidedText(self._title, Qt.TextElideMode.ElideRight, int(words.width()))
         painter.drawText(words, Qt.AlignmentFlag.AlignVCenter, shown)
+
+    @staticmethod
+    def _paint_tick(painter: QPainter, place: QRectF, axis: int, at: float, text: str) -> None:
+        if axis == 0:
+            painter.drawLine(QPointF(at, place.bottom()), QPointF(at, place.bottom() + 4))
+            painter.drawText(QRectF(at - 24, place.bottom() + 4, 48, BOTTOM - 4), Qt.AlignmentFlag.AlignCenter, text)
+        else:
+            painter.drawLine(QPointF(place.left() - 4, at), QPointF(place.left(), at))
+            painter.drawText(QRectF(place.left() - LEFT, at - 9, LEFT - 7, 18), _AT_RIGHT, text)
 
     def _paint_empty(self, painter: QPainter) -> None:
         painter.setPen(theme.colour("muted"))

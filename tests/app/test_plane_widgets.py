@@ -73,6 +73,12 @@ def test_pixels_and_places_are_each_others_inverse(stage):
     assert stage.to_plane(QPointF(*stage.to_pixels(np.array([0.3, -1.2])))) == pytest.approx((0.3, -1.2))
 
 
+def test_a_stage_may_lie_elsewhere(stage):
+    stage.set_span(2.0, (10.0, -5.0))
+    assert stage.to_plane(stage.square().center()) == pytest.approx((10, -5))
+    assert stage.to_pixels(np.array([12.0, -3.0])) == pytest.approx((stage.square().right(), stage.square().top()))
+
+
 def test_a_particle_is_painted_at_its_place(stage):
     before = stage.grab().toImage()
     stage.set_points(np.array([[1.0, 1.5]]))

@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
 from app.jobs.rl import CompareRl, ExportRl, PlayRl, RlHistory, RlPlane, RlRuns, RlSetup, TrainRl
+from app.panels.rl.film import PAUSE_FRAMES
 from app.panels.rl.panel import RlPanel
 from app.panels.rl.training import STEPS
 from app.protocol.payloads import Result
@@ -392,12 +393,17 @@ def test_keys_walk_through_the_policies_and_films_are_kept(panel):
     assert panel.looking.at == 0 and panel.engine.count(PlayRl) == asked + 1
 
 
-def test_the_film_plays_over_and_over_and_can_be_dragged(panel, qtbot):
+def test_the_film_plays_over_and_over_and_can_be_dragged(panel):
     train(panel, 8)[0].record.emit("moments", (0, 512))
     machine(panel, 512)
     player, bar = panel.looking.player, panel.stage.agent.bar
     assert player.playing and bar.slider.maximum() == 4
-    qtbot.waitUntil(lambda: player.index == 4)
+    for _ in range(4):
+        player._on_clock()
+    assert player.index == 4
+    for _ in range(PAUSE_FRAMES + 1):
+        player._on_clock()
+    assert player.index == 0 and player.playing
     player.pause()
     bar.slider.setValue(2)
     assert panel.stage.agent.view.frame == fakes.film(512).frames[2]
@@ -499,7 +505,7 @@ def test_a_running_one_can_be_neither_resumed_nor_deleted(panel):
     panel.drawing.draw()
     panel.stage.runs.table.selectRow(0)
     able = {name: button.isEnabled() for name, button in panel.stage.runs.buttons.items()}
-    assert able == {"show": True, "resume": False, "reuse": True, "export": True, "delete": False}
+    assert able == {"show": True, "resume": False, "reuse": True, "export": True, "delete": False, "open": True}
 
 
 def test_unticking_takes_a_run_off_the_plot(panel):
@@ -526,10 +532,9 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_and_what_came_after_it_is_for
 def test_a_finished_run_is_extended_by_more_steps_only(panel):
     done = fakes.card(1, state="finished", timesteps=5120, total=5120)
     with_cards(panel, done)
-    panel.wishes.resume(panel.library.entries()[0])
-    newest(panel, RlHistory).succeed(fakes.history(done))
     panel.side_form.total.set_value(5000)
     panel.wishes.resume(panel.library.entries()[0])
+    newest(panel, RlHistory).succeed(fakes.history(done))
     assert "has made all its 5,120 steps" in panel.banner.text()
     count = panel.engine.count(TrainRl)
     panel.side_form.total.set_value(9000)

@@ -110,6 +110,7 @@ class Gate(QObject):
     def fetch(self) -> None:
         """Fetch SmolLM2; asked for by a person."""
         if self._fetch is None:
+            self._panel.banner.clear()  # what it says is being mended
             self._panel.stage.welcome.set_fetching("Looking for SmolLM2 …", None)
             self._fetch = self._panel.errands.run(FetchModel(), self._fetched, failed=self._not_fetched, progress=self._on_progress)
 
@@ -117,7 +118,9 @@ class Gate(QObject):
     def _on_progress(self, progress: Any) -> None:
         if self._fetch is not None:
             share = progress.done / progress.total if progress.total else None
-            self._panel.stage.welcome.set_fetching(sentence(progress.note), share)
+            amount = f": {progress.done:.0f} of {progress.total:.0f} {progress.unit}" if progress.total else ""
+            what, comma, speed = progress.note.partition(", ")
+            self._panel.stage.welcome.set_fetching(f"{sentence(what)}{amount}{comma}{speed}", share)
 
     def _fetched(self, _result: Result) -> None:
         self._end_fetch()
@@ -125,8 +128,10 @@ class Gate(QObject):
 
     def _not_fetched(self, report: Any) -> None:
         self._end_fetch()
-        self._panel.show_error(report)
+        details = report.traceback if report.kind == "bug" else ""
+        self._panel.banner.show_message("error", report.title, report.hint, "Try again", self.fetch, details)
         self._panel.stage.welcome.set_missing(self.missing, self.hint, True)
+        self.ask()  # a part of it may be here by now
 
     @Slot()
     def _on_cancel(self) -> None:

@@ -1,0 +1,198 @@
+"""The panel of descents: a landscape with paths on it, heights over steps beside what theory promises, and the step in numbers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+
+from app.jobs.quadratic import Quadratic
+from app.panels.base import INSPECTOR_WIDTH, Panel, Scene
+from app.panels.quadratic import scenes
+from app.panels.quadratic.form import Form
+from app.panels.quadratic.words import COLOURS, EMPTY, EQUATION, WATCH, rows_of
+from app.panels.replay import Replay
+from app.protocol.errors import UserError
+from app.protocol.job import job_from_dict, job_to_dict
+from app.protocol.payloads import Curve, Result
+from app.protocol.quadratic import DescentPath, Landscape
+from app.widgets.colour_key import ColourKey, Entry
+from app.widgets.curve_view import CurveView
+from app.widgets.inspector import Inspector
+from app.widgets.plane_stage import PlaneStage
+from app.widgets.transport import Transport
+
+ASK_MS, PACE_MS = 40, 250
+LEVELS = 14
+FLOOR = 1e-16
+"""Of the first height: below it heights are rounding, and are drawn there."""
+START = "start"
+
+
+class QuadraticPanel(Panel):
+    """Joins form, stage, plot and timeline."""
+
+    panel_id = "quadratic"
+    title = "Descent"
+
+    def __init__(self, engine: Any, settings: Any, parent: Any = None) -> None:
+        super().__init__(engine, settings, parent)
+        self.form, self.stage, self.transport, self.inspector = Form(), PlaneStage("Landscape", empty=EMPTY), Transport(), Inspector()
+        self.heights = CurveView(x_label="step", y_label="f − f*")
+        self.heights.setToolTip("Height above the minimum; what is below 1e-16 of the first is rounding and is drawn there")
+        self.heights.set_log(y=True)
+        self.replay, self.handle = Replay(self, PACE_MS), None
+        self.land: Landscape | None = None
+        self.paths: dict[str, DescentPath] = {}
+        self.facts: dict[str, Any] = {}
+        self.inspector.setMinimumWidth(INSPECTOR_WIDTH)
+        self.heights.set_legend_shown(False)
+        self.key, plots, split = ColourKey(), QWidget(), QSplitter(Qt.Orientation.Vertical)
+        under = QVBoxLayout(plots)
+        under.setContentsMargins(0, 0, 0, 0)
+        under.setSpacing(0)
+        for widget in (self.key, self.heights):
+            under.addWidget(widget)
+        for widget in (self.stage, plots):
+            split.addWidget(widget)
+        split.setSizes([460, 230])
+        self.arrange(self.form, split, self.transport, self.inspector)
+        self._ask = QTimer(self, singleShot=True, interval=ASK_MS)
+        self._connect()
+
+    def _connect(self) -> None:
+        for signal, slot in (
+            (self.form.changed, self._on_changed), (self.form.invalid, self.show_error), (self._ask.timeout, self.run),
+            (self.form.preset_told, partial(self.show_message, "info")), (self.stage.handle_moved, self._on_dragged),
+            (self.replay.moved, self.show_step), (self.heights.cursor_moved, self._on_cursor),
+        ):  # fmt: skip
+            signal.connect(slot)
+        for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
+            getattr(self.transport, name).connect(partial(self._on_key, name))
+        self.transport.install_keys(self)
+
+    # running -------------------------------------------------------------------------------------------------------
+
+    @Slot()
+    def run(self) -> None:
+        """Compute what is set; a computation on its way gives place."""
+        try:
+            job = self.form.job()
+        except UserError as error:
+            self.show_error(error)
+            return
+        self.handle = self.engine.submit(job, key="quadratic/run", policy="replace")
+        self.handle.record.connect(self._on_record)
+        self.handle.done.connect(self._on_done)
+        self.handle.failed.connect(self._on_failed)
+
+    @Slot()
+    def _on_changed(self) -> None:
+        self.touch()
+        self._ask.start()
+
+    @Slot(str, float, float)
+    def _on_dragged(self, _name: str, x: float, y: float) -> None:
+        self.form.start = (round(x, 4), round(y, 4))
+        self._on_changed()
+
+    @Slot(str, object)
+    def _on_record(self, channel: str, payload: Any) -> None:
+        if self.sender() is not self.handle:
+            return
+        if channel == "landscape":
+            self.land, self.paths = payload, {}
+        elif channel == "path":
+            self.paths[payload.name] = payload
+
+    @Slot(object)
+    def _on_done(self, result: Result) -> None:
+        self.facts = dict(result.facts)
+        self.banner.hide()
+        self._show_all()
+
+    @Slot(object)
+    def _on_failed(self, report: Any) -> None:
+        self.facts, self.paths = {}, {}
+        self.show_error(report)
+        self._show_all()
+
+    # showing -------------------------------------------------------------------------------------------------------
+
+    def _show_all(self) -> None:
+        longest = max((len(path.points) for path in self.paths.values()), default=0)
+        stays = self.replay.index if 0 < self.replay.index < self.replay.count else longest
+        self.replay.reset(longest, min(stays, longest))
+        if self.land is not None:
+            self.stage.set_span(self.land.reach, self.land.centre)
+            height = np.nanmax(np.abs(self.land.values - self.land.level)) or 1.0
+            rising = self.land.level + height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2
+            falling = [] if self.land.definite else self.land.level - height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2
+            self.stage.set_contours(self.land.values, np.sort(np.append(rising, falling)))
+        for key in set(self.heights.curves()) - {*self.paths, *(f"{name} bound" for name in self.paths)}:
+            self.heights.remove(key)
+        for name, path in self.paths.items():
+            self._show_heights(name, path)
+        drawn = [(path.title, COLOURS[name], f"{name} bound" in self.heights.curves()) for name, path in self.paths.items()]
+        bounds = [Entry(f"{title}: promised", colour, True) for title, colour, bounded in drawn if bounded]
+        self.key.set_entries([*(Entry(title, colour) for title, colour, _ in drawn), *bounds])
+        self.show_step()
+
+    def _show_heights(self, name: str, path: DescentPath) -> None:
+        steps = np.arange(len(path.points), dtype=float)
+        floor = FLOOR * max(float(path.excess[0]), 1e-300)
+        self.heights.set_curve(name, Curve(steps, np.maximum(path.excess, floor), label=path.title), colour=COLOURS[name])
+        promised = np.isfinite(path.bound) & (path.bound >= floor)
+        if promised.any():
+            bound = Curve(steps[promised], path.bound[promised], label=f"{path.title}: bound")
+            self.heights.set_curve(f"{name} bound", bound, colour=COLOURS[name], dashed=True)
+        else:
+            self.heights.remove(f"{name} bound")
+
+    @Slot()
+    def show_step(self) -> None:
+        """All that depends on the step."""
+        step, names = max(self.replay.index - 1, 0), list(self.paths)
+        self.stage.set_paths([self.paths[name].points[: step + 1] for name in names], [COLOURS[name] for name in names], dots=True)
+        flat = len(self.facts.get("eigenvalues", (0, 0))) == 2
+        self.stage.set_handles({START: tuple(self.paths[names[0]].points[0])} if names and flat else {START: self.form.start}
+                               if len(self.form.start) == 2 and flat else {})  # fmt: skip
+        self.stage.set_title("f over the plane; the paths so far" if flat else "f over the axes of the extreme eigenvalues")
+        self.heights.set_cursor(float(step) if names else None)
+        bar, count = self.transport, self.replay.count
+        bar.set_state(self.replay.state)
+        bar.set_can(back=step > 0, forward=step < count - 1)
+        first = self.paths[names[0]] if names else None
+        bar.set_position(step, max(count - 1, 0), first.says[min(step, len(first.says) - 1)] if first else "")
+        told = [f"{self.paths[name].title}: {rows_of({}, self.paths[name], step)[0][1]}" for name in names[1:]]
+        rows = [*rows_of(self.facts, first, step), *((name.split(": ")[0], name.split(": ")[1]) for name in told)]
+        self.inspector.set_content(first.title if first else "Descent", rows, EQUATION, WATCH, "Hestenes and Stiefel 1952; Polyak 1964")
+
+    @Slot(float)
+    def _on_cursor(self, x: float) -> None:
+        self.replay.pause()
+        self.replay.go(round(x) + 1)
+
+    def _on_key(self, name: str) -> None:
+        getattr(self.replay, {"next": "forward"}.get(name, name))()
+
+    # hooks ---------------------------------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        self.run()
+
+    def save_state(self) -> dict:
+        return job_to_dict(self.form.job())
+
+    def restore_state(self, state: dict) -> None:
+        job, _warnings = job_from_dict(Quadratic, state)
+        self.form.set_job(job)
+
+    def screenshot_scenes(self) -> list[Scene]:
+        return scenes.SCENES
+
+    def key_help(self) -> list[tuple[str, str]]:
+        return [("Drag the start", "Descend from elsewhere"), ("Wheel, double-click", "Zoom, show all")]

@@ -1,0 +1,156 @@
+"""The panel of descents against canned events: what is submitted, shown step by step and kept, and a landscape without minimum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.jobs.quadratic import Quadratic
+from app.panels.quadratic.panel import QuadraticPanel
+from app.panels.quadratic.words import COLOURS, TITLES, figure
+from app.protocol.payloads import Result
+from app.protocol.quadratic import DescentPath, Landscape
+from app.settings import Settings
+from tests.app.image_panel_fakes import FakeEngine
+
+
+@pytest.fixture
+def settings(tmp_path):
+    made = Settings(tmp_path / "settings")
+    yield made
+    made.flush()
+    made.storage.close()
+
+
+def build(qtbot, settings) -> QuadraticPanel:
+    made = QuadraticPanel(FakeEngine(), settings)
+    qtbot.addWidget(made, before_close_func=QuadraticPanel.about_to_close)
+    made.restore()
+    made.resize(1200, 730)
+    made.show()
+    made.ready()
+    return made
+
+
+@pytest.fixture
+def panel(qtbot, settings):
+    return build(qtbot, settings)
+
+
+def path(name: str, steps: int, start=(2.0, 1.0)) -> DescentPath:
+    shrink = 0.5 ** np.arange(steps + 1)
+    return DescentPath(
+        points=shrink[:, None] * np.array(start), excess=shrink**2, residual=shrink,
+        bound=shrink if name == "steepest" else shrink * np.nan,
+        name=name, title=TITLES[name][0], says=("", *(f"{name} {k}" for k in range(1, steps + 1))),
+    )  # fmt: skip
+
+
+def land(definite: bool = True) -> Landscape:
+    y, x = np.mgrid[-3:3:31j, -3:3:31j]
+    return Landscape(values=x**2 + (1 if definite else -1) * 4 * y**2, centre=(0.0, 0.0), reach=3.0, level=0.0, definite=definite,
+                     axes=((1.0, 0.0), (0.0, 1.0)))  # fmt: skip
+
+
+def answer(panel, paths=None) -> None:
+    handle = panel.engine.last(Quadratic)
+    handle.begin()
+    handle.record.emit("landscape", land())
+    for one in paths or [path("steepest", 6), path("conjugate", 2)]:
+        handle.record.emit("path", one)
+    handle.succeed(Result(facts={"eigenvalues": [2.0, 8.0], "condition": 4.0, "minimiser": [0.0, 0.0], "least": 0.0}))
+
+
+def test_it_descends_at_once_and_shows_every_step(panel):
+    answer(panel)
+    assert panel.replay.count == 7 and panel.replay.index == 7
+    assert [len(points) for points, _ink in panel.stage._paths] == [7, 3]
+    assert [ink for _points, ink in panel.stage._paths] == [COLOURS["steepest"], COLOURS["conjugate"]]
+    assert set(panel.heights.curves()) == {"steepest", "steepest bound", "conjugate"}
+
+
+def test_steps_go_back_and_forth_and_are_told(panel):
+    answer(panel)
+    panel.replay.go(3)
+    assert [len(points) for points, _ink in panel.stage._paths] == [3, 3]
+    assert panel.transport.text().startswith("step 2 of 6   steepest 2")
+    words = panel.inspector.text()
+    assert "0.0625" in words and "≤ 0.25" in words and "2 of 2" in words
+    panel.transport.button("first").click()
+    assert panel.transport.text().startswith("step 0 of 6") and panel.stage._paths == []
+
+
+def test_eigenvalues_angle_and_descents_are_submitted(panel, qtbot):
+    answer(panel)
+    panel.form.axes.set_value("second", 25.0)
+    panel.form.axes.set_value("angle", -45.0)
+    panel.form.methods["newton"].setChecked(True)
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    job = panel.engine.last(Quadratic).job
+    assert (job.eigenvalues, job.angle, job.methods) == ((1.0, 25.0), -45.0, ("steepest", "conjugate", "newton"))
+
+
+def test_the_start_is_dragged_and_put_back(panel, qtbot):
+    answer(panel)
+    assert panel.stage._handles == {"start": (2.0, 1.0)}
+    panel.stage.handle_moved.emit("start", 0.5, -1.5)
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    assert panel.engine.last(Quadratic).job.start == (0.5, -1.5)
+    panel.form.reset.click()
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 3, timeout=2000)
+    assert panel.engine.last(Quadratic).job.start == ()
+
+
+def test_a_landscape_without_minimum_is_shown_with_its_sentence(panel):
+    handle = panel.engine.last(Quadratic)
+    handle.begin()
+    handle.record.emit("landscape", land(definite=False))
+    handle.fail("A is not positive definite: f falls without end along (0, 1).")
+    assert "falls without end" in panel.banner.text() and panel.stage._contours is not None
+    assert (panel.stage._contours[1] < 0).any() and panel.stage._paths == []
+    panel.run()
+    answer(panel)
+    assert panel.stage._paths and not panel.banner.isVisible()
+
+
+def test_late_records_of_an_older_run_are_left(panel):
+    old = panel.engine.last(Quadratic)
+    panel.run()
+    answer(panel)
+    old.record.emit("path", path("newton", 1))
+    assert set(panel.paths) == {"steepest", "conjugate"}
+
+
+def test_more_variables_take_the_handles_away(panel, qtbot):
+    panel.form.knobs.set_value("spectrum", "log")
+    panel.form._on_knobs(None)
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    assert panel.engine.last(Quadratic).job.start == ()
+    handle = panel.engine.last(Quadratic)
+    handle.begin()
+    handle.record.emit("landscape", land())
+    handle.record.emit("path", path("steepest", 4))
+    handle.succeed(Result(facts={"eigenvalues": [1.0] * 20, "condition": 1.0, "minimiser": [0.0] * 20, "least": 0.0}))
+    assert panel.stage._handles == {} and "extreme eigenvalues" in panel.stage._title
+
+
+def test_a_preset_sets_all_and_tells_its_point(panel, qtbot):
+    panel.form.presets.setCurrentIndex(3)
+    panel.form._on_preset(3)
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    job = panel.engine.last(Quadratic).job
+    assert (job.methods, job.length) == (("fixed",), 0.21) and "A step too long" in panel.banner.text()
+
+
+def test_what_was_set_survives(panel, qtbot, settings):
+    panel.form.axes.set_value("first", 3.0)
+    panel.form.methods["heavy-ball"].setChecked(True)
+    panel.form.start = (1.0, 2.0)
+    panel.save_now()
+    again = build(qtbot, settings)
+    job = again.form.job()
+    assert job.eigenvalues[0] == 3.0 and "heavy-ball" in job.methods and job.start == (1.0, 2.0)
+
+
+def test_figures_have_a_true_minus_and_no_minus_zero():
+    assert figure(-0.5) == "−0.5" and figure(-0.0) == "0"
