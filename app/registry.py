@@ -56,4 +56,8 @@ PANELS: tuple[PanelSpec, ...] = (
         "quadratic", "Descent", "Mathematics", "down", "app.panels.quadratic.panel:QuadraticPanel",
         "Minimising a quadratic: steepest descent, momentum, conjugate gradients and Newton on one landscape",
     ),
+    PanelSpec(
+        "derivatives", "Derivatives", "Mathematics", "rotate", "app.panels.derivatives.panel:DerivativesPanel",
+        "Partial and directional derivatives, gradient and tangent plane of a function you type",
+    ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Does the window stay fluid while pictures are made or a chat is answered? Intervals of a 60 Hz timer on the GUI thread, idle and busy.
+"""Does the window stay fluid while it is used? Intervals of a 60 Hz timer on the GUI thread, idle and busy, panel by panel.
 
 Qt's timers count whole milliseconds: 16 ms is the nearest to 60 Hz. What is above is the time the GUI thread was kept from its work.
 """
@@ -21,6 +21,7 @@ QUESTIONS = (
     "Explain with Python code how to sort a list of words by their length.",
 )
 REPLY_TOKENS = 256
+LOOK_TEXT = 12 * "The keeper lit the lamp, and the whale, who had waited all night, came nearer to the rocks than it had ever been. "
 
 
 class Heartbeat(QObject):
@@ -70,6 +71,39 @@ def chatting(panel, seconds: float, drafter: str) -> list[float]:
     return beat.stop()
 
 
+def looking(panel, seconds: float) -> list[float]:
+    """A text of some hundred tokens is looked at, all heads fill up, then head after head and token after token is shown."""
+    beat, end, turn = Heartbeat(), time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        panel.form.set_text(f"{turn}. {LOOK_TEXT}")
+        window.wait_for(panel.looker.state_changed, start=panel.look, accept=lambda active: not active)
+        for step in range(12):
+            panel.selection.select((turn + 5 * step) % len(panel.looked.layers), (step % panel.looked.heads[0],))
+            panel.selection.point("rows", 20 * step)
+            window.let_run(0.15)
+        turn += 1
+    return beat.stop()
+
+
+def following(panel, seconds: float) -> list[float]:
+    """Answer after answer is written, and its attention followed in the panel in front."""
+    chat, beat, end, turn = panel.window().panel("chat"), Heartbeat(), time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        window.write_reply(chat, QUESTIONS[turn % len(QUESTIONS)], drafter="none", max_new_tokens=REPLY_TOKENS, follow=True)
+        turn += 1
+    return beat.stop()
+
+
+def routing_text(panel, seconds: float) -> list[float]:
+    """One text after another is read and written on, with every gate's decisions on show."""
+    beat, end, turn = Heartbeat(), time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        panel.side_form.set_job(replace(panel.side_form.job(), max_new_tokens=REPLY_TOKENS, temperature=1.0, seed=turn))
+        window.wait_for(panel.runs.ended, start=panel.commands.read)
+        turn += 1
+    return beat.stop()
+
+
 def in_turn(works: dict[str, Callable[[float], list[float]]], options: argparse.Namespace) -> None:
     """Measure everything `repeat` times in turn, and print each and all together."""
     pools: dict[str, list[float]] = {name: [] for name in works}
@@ -104,16 +138,41 @@ def chat(options: argparse.Namespace) -> None:
         in_turn(works, options)
 
 
+def attention(options: argparse.Namespace) -> None:
+    """Idle, looking around in the maps of SmolLM2, and following a reply while it is written."""
+    with window.chat_panel(options.threads) as chat:
+        main_window = chat.window()
+        main_window.show_panel("attention")
+        panel = main_window.current_panel()
+        window.wait_until_idle(main_window.engine)
+        report.heading("GUI heartbeat, attention of SmolLM2", panel.engine.last_status.threads)
+        works = {"idle": idle, "looking": looking, "following a reply": following}
+        in_turn({name: lambda seconds, work=work: work(panel, seconds) if work is not idle else idle(seconds)
+                 for name, work in works.items()}, options)  # fmt: skip
+
+
+def routing(options: argparse.Namespace) -> None:
+    """Idle, and texts written by the built-in mixture or a checkpoint of its training."""
+    with window.open_panel("routing", options.threads) as panel:
+        if options.checkpoint:
+            panel.side_form.use("builtin-moe", options.checkpoint)
+        elif panel.stage.missing:
+            raise SystemExit("The built-in mixture is not here: train it (`python main.py run train-moe --install`), or name a --checkpoint.")
+        report.heading(f"GUI heartbeat, {REPLY_TOKENS} tokens of a mixture routed", panel.engine.last_status.threads)
+        in_turn({"idle": idle, "routing": lambda seconds: routing_text(panel, seconds)}, options)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--panel", choices=("image", "chat"), default="image", help="which panel is used")
+    parser.add_argument("--panel", choices=("image", "chat", "attention", "routing"), default="image", help="which panel is used")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--repeat", type=int, default=3, help="times each is measured, in turn")
     parser.add_argument("--threads", type=int, help="torch threads of the worker (default: torch's own choice)")
     parser.add_argument("--size", type=int, default=128, help="image: side of the pictures in pixels")
     parser.add_argument("--drafters", default="none,ngram", help="chat: who drafts, separated by commas")
+    parser.add_argument("--checkpoint", default="", help="routing: folder of a train-moe checkpoint; default: the built-in mixture")
     options = parser.parse_args()
-    {"image": image, "chat": chat}[options.panel](options)
+    {"image": image, "chat": chat, "attention": attention, "routing": routing}[options.panel](options)
 
 
 if __name__ == "__main__":

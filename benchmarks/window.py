@@ -18,7 +18,7 @@ from PySide6.QtCore import QEventLoop, QTimer
 from PySide6.QtWidgets import QApplication
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-WITHIN_S = 600.0
+WITHIN_S, FIRST_WORDS = 600.0, 4
 
 
 @contextmanager
@@ -104,22 +104,33 @@ def wait_until_idle(engine: Any) -> None:
         quiet = quiet + 1 if engine.last_status.idle and engine.last_status.device and not engine.active() else 0
 
 
-def write_reply(panel: Any, question: str, **settings: Any) -> int:
-    """Ask in a fresh conversation, with some settings changed, and run until the answer is there; its rounds."""
+def write_reply(panel: Any, question: str, *, follow: bool = False, **settings: Any) -> Any:
+    """Ask in a fresh conversation, with some settings changed, and run until the answer is there; the reply.
+
+    `follow`: its attention is asked for after the first words, as by its button, and followed until its end.
+    """
     panel.side_form.check.setChecked(False)
     panel.side_form.set_job(replace(panel.side_form.job(), **settings))
     panel.new_conversation()
     how: list[str] = []
+    asked: list[Any] = []
+
+    def on_grew(reply: Any) -> None:
+        if follow and not asked and reply.tokens >= FIRST_WORDS:
+            asked.append(reply)
+            panel.messages.attention_wanted.emit(reply)
 
     def on_ended(_reply: Any, end: str, _what: Any) -> None:
         how.append(end)
 
+    panel.runs.grew.connect(on_grew)
     panel.runs.ended.connect(on_ended)
     wait_for(panel.runs.ended, start=lambda: panel.commands.send(question))
+    panel.runs.grew.disconnect(on_grew)
     panel.runs.ended.disconnect(on_ended)
     if how != ["done"]:
         raise RuntimeError(f"the run ended as {how}: {panel.banner.text()}")
-    return len(panel.player.reply.rounds)
+    return panel.player.reply
 
 
 def make_picture(panel: Any) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from app.jobs import JOBS, job_class
 from app.jobs.attention_lab import AttentionLengths, AttentionScale, FlashTiles
-from app.protocol import attention, chat, commands, errors, events, infotext, job, models, payloads, plane, quadratic, rl, status
+from app.protocol import attention, chat, commands, derivatives, errors, events, infotext, job, models, payloads, plane, quadratic, rl, status
 from app.registry import PANELS
 from app.runners import RUNNERS, runner
 from tests.app import attention_lab_fakes as lab_fakes
@@ -307,6 +307,15 @@ def plane_samples() -> list[object]:
             plane.DensityMap(np.eye(2), 3.0, "exact")]  # fmt: skip
 
 
+def derivative_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/derivatives.py`."""
+    line = np.linspace(0, 1, 3)
+    rise = derivatives.Rise(
+        (1.0, 2.0), 5.0, (0.6, 0.8), 4.4, (2.0, 4.0), 4.47, 0.18, "22/5", line, line, line, line, line, line, np.zeros((2, 2)), ("f = 5",)
+    )
+    return [rise, derivatives.Surface(np.eye(3), (1.0, 2.0), 2.5, "x^2 + y^2")]
+
+
 def quadratic_samples() -> list[object]:
     """One value of each dataclass of `app/protocol/quadratic.py`."""
     path = quadratic.DescentPath(np.zeros((2, 2)), np.ones(2), np.ones(2), np.ones(2), "newton", "Newton", ("", "x += d"))
@@ -318,7 +327,8 @@ def samples() -> list[object]:
     grey = payloads.Image(np.full((2, 3, 3), 7, np.uint8), label="grey")
     person = payloads.Person(points=((1.0, 2.0, 1.0),) * 18)
     report = errors.ErrorReport(kind="bug", title="no")
-    families = (chat_samples, model_samples, routing_samples, attention_samples, lab_samples, plane_samples, quadratic_samples, rl_samples)
+    families = (chat_samples, model_samples, routing_samples, attention_samples, lab_samples, plane_samples, quadratic_samples,
+                derivative_samples, rl_samples)
     others = [infotext.Infotext(), *(one for family in families for one in family())]
     return [
         grey, person, report, Sample(), job.Knob(lo=0), status.WorkerStatus(),

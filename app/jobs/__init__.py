@@ -83,6 +83,7 @@ JOBS: dict[str, str] = {
     "plane": "app.jobs.plane:Plane",
     "compare-plane": "app.jobs.plane:ComparePlane",
     "quadratic": "app.jobs.quadratic:Quadratic",
+    "gradient": "app.jobs.derivatives:Gradient",
     "export-plane": "app.jobs.plane:ExportPlane",
 }
 

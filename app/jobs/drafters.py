@@ -68,7 +68,7 @@ class TrainDrafter(Training):
     heads: int = knob(3, lo=1, hi=16, title="Heads", help="Medusa and mtp: places ahead.")
     rank: int = knob(64, lo=0, hi=1024, title="Rank", help="Medusa: width of what each head changes in the output matrix.")
     places: int = knob(
-        384, lo=0, hi=10_000_000, title="Places", help="Medusa: places of a batch that the heads learn to guess, drawn anew each time; 0: all."
+        384, lo=0, hi=10_000_000, title="Places", help="Medusa: places of a batch that the heads guess, drawn anew each time; 0: all."
     )
     layers: int = knob(2, lo=1, hi=100, title="Layers", help="Draft: layers of the small model.")
     unroll: int = knob(2, lo=1, hi=8, title="Unroll", help="Eagle: steps of its own drafts that it learns from.")

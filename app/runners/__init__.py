@@ -83,6 +83,7 @@ RUNNERS: dict[str, str] = {
     "plane": "app.runners.plane:plane",
     "compare-plane": "app.runners.plane_compare:compare_plane",
     "quadratic": "app.runners.quadratic:quadratic",
+    "gradient": "app.runners.derivatives:gradient",
     "export-plane": "app.runners.plane_export:export_plane",
 }
 

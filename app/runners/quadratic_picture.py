@@ -37,9 +37,9 @@ def picture(land: Landscape | None, paths: list[DescentPath]) -> Image:
 def _ground(land: Landscape, paths: list[DescentPath]) -> Pillow.Image:
     """Bands of equal f, even in its root, with the paths of all descents."""
     root = np.sqrt(np.abs(land.values - land.level))
-    band = np.floor(root / max(root.max(), 1e-300) * BANDS) % 2
-    shade = np.where(band[::-1, :, None] > 0, 236, 249).astype(np.uint8).repeat(3, 2)
-    ground = Pillow.fromarray(shade).resize((SIDE, SIDE), Pillow.Resampling.NEAREST)
+    fine = Pillow.fromarray((root[::-1] / max(root.max(), 1e-300)).astype(np.float32)).resize((SIDE, SIDE), Pillow.Resampling.BICUBIC)
+    band = np.floor(np.asarray(fine) * BANDS) % 2
+    ground = Pillow.fromarray(np.where(band[..., None] > 0, 234, 249).astype(np.uint8).repeat(3, 2))
     draw = ImageDraw.Draw(ground)
     for i, path in enumerate(paths):
         at = ((path.points - land.centre) / land.reach * [1, -1] + 1) * (SIDE - 1) / 2

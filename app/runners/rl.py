@@ -181,15 +181,16 @@ class Session:
                 yield from self._updated(event)
                 yielded = time.perf_counter()
                 continue
+            begin = time.perf_counter()
             self.between = False
             self._show()
+            self.ctx.check()
+            self.ctx.breathe()
+            self.seconds += time.perf_counter() - begin
             if self.waiting or time.perf_counter() - yielded > YIELD_S:
                 yield from self._told()
                 yield self._progress(event)
                 yielded = time.perf_counter()
-            else:
-                self.ctx.check()
-                self.ctx.breathe()
         if self.eval is None or self.eval.timesteps != self.run.timesteps:
             yield from self._evaluate()
         self._report()
@@ -226,6 +227,7 @@ class Session:
 
     def _updated(self, update: Update) -> Events:
         """After every change of the policy: file it, tell it if it is time, keep it if it is time."""
+        begin = time.perf_counter()
         self.between, self.last = True, update
         self.seconds += update.seconds
         row = self.rows.add(update, self.seconds, self.ctx.stepping)
@@ -238,12 +240,13 @@ class Session:
         if "noise" in self.run.extra:
             self.noise.append(self.run.extra["noise"].value[0].tolist())
         self._keep()
-        if self._evaluation_due():
-            yield from self._evaluate()
         if self.ctx.stepping or self._is_due("report", REPORT_S) or update.step == update.total:
             self._report()
-            yield self._progress(update)
+            self.waiting.append(self._progress(update))
         self._show(update)
+        self.seconds += time.perf_counter() - begin
+        if self._evaluation_due():
+            yield from self._evaluate()
         yield from self._told()
         yield Step(index=update.step, total=update.total)
 

@@ -35,6 +35,8 @@ class CardLook(NamedTuple):
     role: str
     title: str
     note: str = ""
+    warning: str = ""
+    """What should be known about it, such as what was left out; in a line of its own."""
     branch: int = 1
     branches: int = 1
     footer: str = ""
@@ -70,6 +72,7 @@ class MessageCard(QFrame):
         self._token_box: QWidget | None = None
         self._editor: PromptEdit | None = None
         self._unfold: QPushButton | None = None
+        self._warning: SteadyLabel | None = None
         self._edit_box: QWidget | None = None
         self.setProperty("role", "raised" if look.role == "user" else "plain")
         self._column = QVBoxLayout(self)
@@ -127,6 +130,7 @@ class MessageCard(QFrame):
         self.look = look
         self._title.setText(look.title)
         self._note.setText(look.note)
+        self._show_warning(look.warning)
         if look.branches > 1:
             if self._place is None:
                 self._switcher()
@@ -141,6 +145,14 @@ class MessageCard(QFrame):
             if name in self._buttons:
                 self._buttons[name].setEnabled(able)
         self.setAccessibleName(f"{look.title}: {look.footer}" if look.footer else look.title)
+
+    def _show_warning(self, words: str) -> None:
+        if words and self._warning is None:
+            self._warning = SteadyLabel("small", wrap=True)
+            self._column.insertWidget(self._column.indexOf(self.body), self._warning)
+        if self._warning is not None:
+            self._warning.setText(words)
+            self._warning.setVisible(bool(words))
 
     def set_text(self, text: str) -> None:
         """Show the message; an answer as Markdown, a person's words as they are."""
@@ -170,9 +182,8 @@ class MessageCard(QFrame):
         """Open or close the token view; tells nobody."""
         if shown and self._token_box is None:
             self._build_tokens()
-        if self._token_box is not None:
-            self._token_box.setVisible(shown)
         self._buttons["tokens"].setChecked(shown)
+        self._fit_token_box()
 
     @property
     def tokens_shown(self) -> bool:
@@ -183,10 +194,18 @@ class MessageCard(QFrame):
         """Hand the token view its rounds, if it is open."""
         if self.tokens is not None and self.tokens_shown:
             self.tokens.set_rounds(rounds, beginning)
+            self._fit_token_box()
+
+    def _fit_token_box(self) -> None:
+        """An empty box tells nothing: it waits for the first token."""
+        wanted = self.tokens_shown and self.tokens is not None and not self.tokens.empty
+        if self._token_box is not None and wanted == self._token_box.isHidden():
+            self._token_box.setVisible(wanted)
 
     def _build_tokens(self) -> None:
         self.tokens, self._token_box = TokenText(), QFrame()
         self._token_box.setProperty("role", "surface")
+        self._token_box.hide()
         column = QVBoxLayout(self._token_box)
         column.setContentsMargins(8, 8, 8, 4)
         column.setSpacing(6)

@@ -20,7 +20,7 @@ from app.widgets.metric_tracks import Track
 if TYPE_CHECKING:
     from app.widgets.metric_plot import MetricPlot
 
-DENSE, JAGGED = 500, 0.02
+DENSE, JAGGED = 200, 0.05
 """More points than this whose steps are larger than this share of their height make a jagged curve."""
 FAINT, THIN, BAND, DOT = 70, 140, 44, 90
 """Opacities of 255."""
@@ -75,7 +75,7 @@ class Layers:
                 line.label.setFont(theme.font(theme.LEAST))
             line.setPen(pg.mkPen(ink, style=Qt.PenStyle.DotLine))
             line.words = words
-            line.setZValue(-2)
+            line.setZValue(3)
             self._plot.plot.addItem(line, ignoreBounds=True)
             self._marks.append(line)
 

@@ -95,6 +95,11 @@ class TokenText(QWidget):
         """The selected token, -1 if none is."""
         return self._current
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no token to show."""
+        return not self.layout_.chips
+
     def text(self) -> str:
         """The chips, separated by a bar: what a screen reader and a test see."""
         return "|".join(chip.text for chip in self.layout_.chips)

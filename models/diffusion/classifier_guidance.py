@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -148,8 +149,23 @@ def by_difference(net: Pair, knobs: Knobs) -> nn.Module:
     return noise_model.under(net.model, knobs)
 
 
+def against_scale(guide: sde.Guide, net: Pair, noise: Tensor, knobs: Knobs) -> dict[str, list[float]]:
+    """What guidance buys and costs, for each w: how sure the classifier is of the label, how far the points spread about their middle."""
+    label = max(0, int(knobs["label"]))
+    m, s = _VP.at(_VP.t_end)
+    found: dict[str, list[float]] = {"guidance": list(SCALES), "label_probability": [], "spread": []}
+    for scale in SCALES:
+        settings = {**knobs, "label": label, "guidance": scale}
+        *_, end = sde.walk(_VP, guide, net, noise, solver="heun", evaluations=60, generator=torch.Generator(), knobs=settings)
+        with torch.no_grad():
+            found["label_probability"].append(float(net.classifier.log_posterior(end.x, label, m, s).exp().mean()))
+        found["spread"].append(float((end.x - end.x.mean(0)).square().sum(1).mean().sqrt()))
+    return found
+
+
 # --- the plane's rows ---
 
+SCALES = (0.0, 1.0, 2.0, 4.0, 8.0)
 _VP = sde.vp()
 _SCALE = replace(GUIDANCE, default=3.0)
 _PART = replace(LABEL, default=0)
@@ -164,6 +180,7 @@ def _row(title: str, arxiv: str, equation: str, watch_for: str, guide: sde.Guide
     return replace(
         sde.row(_VP, equation, watch_for, _PRESETS, guide), title=title, arxiv=arxiv, build=build, train=train, exact=exact,
         knobs=(_SCALE, _PART, sde.CORRECTIONS, sde.RATIO), log_density=None, density_says="",
+        report=partial(against_scale, guide),
     )  # fmt: skip
 
 

@@ -283,9 +283,10 @@ def times_of(sde: Sde, solver: str, evaluations: int, passes: int = 1, correctio
     return evenly(1.0, sde.t_end, n)
 
 
-def _walk(
+def walk(
     sde: Sde, guide: Guide, net: nn.Module, noise: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
+    """Noise to data by any of the solvers, within a budget of evaluations."""
     model = guide(net, knobs)
     score, corrections = torch.no_grad()(score_of(sde, model)), int(knobs["corrections"])
     times = times_of(sde, solver, evaluations, model.passes, corrections)
@@ -323,7 +324,7 @@ def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], gu
 
     return Method(
         title=sde.title, arxiv="2011.13456", equation=equation, watch_for=watch_for, build=NoiseModel, train=train,
-        walk=partial(_walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", log_density=log_density,
+        walk=partial(walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", log_density=log_density,
         density_says="the ODE's own law, by Runge-Kutta 4 in steps of 0.25 of ln σ, with the exact divergence", exact=ExactNoise,
         solvers=(*ODE_SOLVERS, *PREDICTORS), evaluations=100, knobs=(CORRECTIONS, RATIO, GUIDANCE, LABEL), presets=presets, ode=True,
     )  # fmt: skip

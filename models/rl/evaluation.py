@@ -77,8 +77,9 @@ def evaluating(
     for t in range(env.spec.max_steps):
         with torch.no_grad():
             step = env.step(best_action(policy, obs))
-        returns += step.reward * running
-        obtained += gamma**t * step.reward * running
+        reward = step.reward.double() * running
+        returns += reward
+        obtained += gamma**t * reward
         lengths += running
         running &= ~step.done
         obs = step.obs

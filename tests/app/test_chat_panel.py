@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QStyle, QStyleOptionComboBox
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QPushButton, QStyle, QStyleOptionComboBox
 
 from app.jobs.attention import AttentionOverview
 from app.jobs.chat import (
@@ -220,7 +220,7 @@ def test_what_the_run_says_of_dropped_text_stands_at_the_card(panel):
     handle.begin()
     handle.tell_prompt(dropped=5, dropped_sentence="The oldest 5 tokens were left out.")
     panel.messages.flush()
-    assert "left out" in card(panel).look.note
+    assert "left out" in card(panel).look.warning
 
 
 # --- stopping, failing, late events ---------------------------------------------------------------------------
@@ -758,12 +758,15 @@ def test_without_a_model_the_panel_says_how_to_get_it(poor):
 
 
 def test_fetching_shows_its_progress_and_then_the_panel_is_ready(poor):
+    poor.commands.send("Hello?")
+    assert "not on this machine" in poor.banner.text()
     poor.stage.welcome.get.click()
+    assert not poor.banner.text() or poor.banner.isHidden(), "what the banner says is being mended"
     poor.stage.welcome.get.click()
     fetch = poor.engine.last(FetchModel)
     assert poor.engine.count(FetchModel) == 1
-    fetch.progress.emit(Progress(done=30, total=100, unit="MB", note="fetching SmolLM2"))
-    assert poor.stage.welcome._bar.value() == 300 and "Fetching" in poor.stage.welcome.words()
+    fetch.progress.emit(Progress(done=30, total=100, unit="MB", note="fetching SmolLM2, 12.3 MB/s"))
+    assert poor.stage.welcome._bar.value() == 300 and poor.stage.welcome.words() == "Fetching SmolLM2: 30 of 100 MB, 12.3 MB/s"
     poor.engine.status_facts["ready"] = True
     fetch.succeed(Result(facts={"key": "smollm2"}))
     poor.engine.answer_all()
@@ -774,10 +777,27 @@ def test_a_fetch_can_fail_or_be_stopped_and_be_tried_again(poor):
     poor.stage.welcome.get.click()
     poor.engine.last(FetchModel).fail("There is no network.", "Connect, and try again.")
     assert poor.banner.text() == "There is no network." and poor.stage.welcome.get.isEnabled()
-    poor.stage.welcome.get.click()
+    asked = poor.engine.count(FetchModel)
+    poor.banner.findChildren(QPushButton)[0].click()
+    assert poor.engine.count(FetchModel) == asked + 1, "the banner itself tries again"
     poor.stage.welcome._cancel.click()
     assert poor.engine.last(FetchModel).asked == ["cancel"] and "goes on where it ended" in poor.stage.welcome.words()
     assert poor.stage.welcome.get.isEnabled() and poor.engine.count(FetchModel) == 2
+
+
+def test_what_was_left_out_stands_in_a_line_of_its_own_and_no_box_waits_for_tokens(panel):
+    handle, left_out = say(panel), "The beginning was left out: 12,000 of 20,040 tokens do not fit the context of 8,192."
+    handle.begin()
+    handle.tell_prompt(dropped=12_000, dropped_sentence=left_out)
+    panel.messages.flush()
+    answer = card(panel)
+    assert answer.look.warning == left_out and answer._warning.text() == left_out and left_out not in answer.look.note
+    assert answer.tokens_shown and answer._token_box.isHidden(), "nothing to show yet"
+    handle.tell_round(rounds_of()[0])
+    panel.messages.flush()
+    assert not answer._token_box.isHidden()
+    answer.show_tokens(False)
+    assert answer._token_box.isHidden()
 
 
 # --- conversations ----------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def test_the_environment_counts_more_than_the_command_and_the_command_more_than_
     assert index_child.indexes({}) == ["https://pypi.org/simple"]
     assert index_child.indexes({"extra-index-url": "file:///opt/pypi http://e/simple"}) == ["https://pypi.org/simple", "http://e/simple"]
     for own in ({"no-index": "true"}, {"client-cert": "/x.pem"}):
-        with pytest.raises(index_child.LeaveToPip):
+        with pytest.raises(index_child.PipNeededError):
             index_child.indexes(own)
     assert index_child.indexes({"no-index": "false"})
 

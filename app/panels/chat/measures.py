@@ -107,8 +107,8 @@ class Measures(QObject):
         kind = reply.drafter if reply.drafter not in ("none", "auto") else "lookup"
         rounds, law = reply.counters.get("rounds", 0), self._law(reply)
         job = GammaCurve(
-            prompt_ids=reply.given_ids, reply_ids=reply.ids, model=self._model(reply), drafter=kind, temperature=law.get("temperature", 0.0),
-            other_s=reply.counters.get("other_s", 0.0) / rounds if rounds else 0.0,
+            prompt_ids=reply.given_ids, reply_ids=reply.ids, model=self._model(reply), drafter=kind,
+            temperature=law.get("temperature", 0.0), other_s=reply.counters.get("other_s", 0.0) / rounds if rounds else 0.0,
         )  # fmt: skip
         self._panel.errands.run(job, lambda result: self._take_gamma(reply, result), progress=self._panel.tell_progress)
 

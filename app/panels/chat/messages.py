@@ -162,15 +162,15 @@ class Messages(QObject):
     def _look(self, message: Message) -> CardLook:
         branch, branches = self.conversation.branch_of(message.id)
         if message.role == "user":
-            return CardLook("user", "You", "", branch, branches, editable=True)
+            return CardLook("user", "You", branch=branch, branches=branches, editable=True)
         facts, job = message.facts, message.facts.get("job", {})
         title = str(facts.get("title") or job.get("model", "") or "Answer").rsplit("/", 1)[-1]
         words = [drafter_title(facts.get("drafter", job.get("drafter", "")))]
         if job.get("temperature"):
             words.append(f"temperature {job['temperature']:g}")
-        words += facts.get("notes", [])
         return CardLook(
-            "assistant", title, " · ".join(word for word in words if word), branch, branches, footer(facts), FOOTER_TIP,
+            "assistant", title, " · ".join(word for word in words if word), " ".join(facts.get("notes", [])), branch, branches,
+            footer(facts), FOOTER_TIP,
             renewable=facts.get("state") not in GOING, tokens=True,
         )  # fmt: skip
 

@@ -127,7 +127,8 @@ class QuadraticPanel(Panel):
         stays = self.replay.index if 0 < self.replay.index < self.replay.count else longest
         self.replay.reset(longest, min(stays, longest))
         if self.land is not None:
-            self.stage.set_span(self.land.reach, self.land.centre)
+            side = len(self.land.values)
+            self.stage.set_span(self.land.reach * side / (side - 1), self.land.centre)  # its values reach the corners, as middles of cells
             height = np.nanmax(np.abs(self.land.values - self.land.level)) or 1.0
             rising = self.land.level + height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2
             falling = [] if self.land.definite else self.land.level - height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2

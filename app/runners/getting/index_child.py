@@ -1,10 +1,11 @@
 """A program of its own that fetches one file of a package index in a way that survives an interruption:
 `python -m app.runners.getting.index_child`, with a JSON object as its argument.
 
-pip throws half a file away. This asks pip what it is configured with (`pip config list`), finds the file by the Simple API of those very
-indexes (PEP 503, PEP 691) and fetches it with range requests into NAME.part, renamed when it has its size. It prints one JSON object:
-{"file": path}, or {"error": kind, "words": …}. The kind "pip" means: nothing lost, but only pip can do this (an index in a folder, a keyring,
-a certificate of one's own); "broken": the connection broke, what came is kept. What the file hashes to is checked by who asked for it.
+pip throws half a file away. This asks pip what it is configured with (`pip config list`), finds the file by the Simple API of those
+very indexes (PEP 503, PEP 691) and fetches it with range requests into NAME.part, renamed when it has its size. It prints one JSON
+object: {"file": path}, or {"error": kind, "words": …}. The kind "pip" means: nothing lost, but only pip can do this (an index in a
+folder, a keyring, a certificate of one's own); "broken": the connection broke, what came is kept. What the file hashes to is checked
+by who asked for it.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ SETTING = re.compile(r"(global|download|:env:)\.([\w-]+)='(.*)'$")
 OWN_WAYS = ("client-cert", "no-index", "keyring-provider")
 
 
-class LeaveToPip(Exception):
+class PipNeededError(Exception):
     """pip may be able to do what this cannot."""
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """The connection broke, again and again."""
 
 
@@ -57,7 +58,7 @@ def settings(pip: list[str]) -> dict[str, str]:
         [sys.executable, *pip, "config", "list"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=CONFIG_WITHIN_S,
     )  # fmt: skip
     if told.returncode != 0:
-        raise LeaveToPip("pip does not tell its configuration")
+        raise PipNeededError("pip does not tell its configuration")
     return parsed(told.stdout)
 
 
@@ -75,7 +76,7 @@ def indexes(config: dict[str, str]) -> list[str]:
     """The addresses of the indexes, in pip's order."""
     for name in OWN_WAYS:
         if config.get(name, "").lower() not in ("", "0", "false", "no", "off", "auto", "disabled"):
-            raise LeaveToPip(f"pip is configured with {name}")
+            raise PipNeededError(f"pip is configured with {name}")
     every = [config.get("index-url") or config.get("pypi-url") or PYPI, *config.get("extra-index-url", "").split()]
     return [each for each in every if each.startswith(("https://", "http://"))]
 
@@ -158,7 +159,7 @@ class Place(NamedTuple):
 
 
 def find(package: str, file: str, config: dict[str, str], way: urllib.request.OpenerDirector) -> Place:
-    """Ask the indexes in their order; `LeaveToPip` if none of them tells."""
+    """Ask the indexes in their order; `PipNeededError` if none of them tells."""
     name = re.sub(r"[-_.]+", "-", package).lower()
     why = "no index of pip's answers over the network"
     for index in indexes(config):
@@ -172,7 +173,7 @@ def find(package: str, file: str, config: dict[str, str], way: urllib.request.Op
         if found.get(file, "").startswith(("https://", "http://")):
             return Place(found[file], index)
         why = f"the index has no {file}"
-    raise LeaveToPip(why)
+    raise PipNeededError(why)
 
 
 # --- fetching it ---
@@ -189,7 +190,7 @@ def fetch(place: Place, part: Path, size: int, way: urllib.request.OpenerDirecto
             if error.code == 416:  # nothing there to go on with
                 part.unlink()
             elif error.code < 500 and error.code != 429:
-                raise LeaveToPip(f"the index answers {error.code}") from None
+                raise PipNeededError(f"the index answers {error.code}") from None
             why = f"the index answers {error.code}"
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
@@ -200,7 +201,7 @@ def fetch(place: Place, part: Path, size: int, way: urllib.request.OpenerDirecto
         if part.exists() and part.stat().st_size >= size:
             return
         if failures >= TRIES:
-            raise Broken(why) if part.exists() and part.stat().st_size else LeaveToPip(why)
+            raise BrokenError(why) if part.exists() and part.stat().st_size else PipNeededError(why)
         time.sleep(PAUSE_S * failures)
 
 
@@ -209,7 +210,7 @@ def _append(place: Place, part: Path, have: int, size: int, way: urllib.request.
     with way.open(asked, timeout=TIMEOUT_S) as answer:
         begin, whole = _begins(answer)
         if whole not in (size, None) or begin not in (0, have):
-            raise LeaveToPip(f"the file of the index has {whole} bytes instead of {size}")
+            raise PipNeededError(f"the file of the index has {whole} bytes instead of {size}")
         with open(part, "r+b" if part.exists() else "wb") as file:
             file.truncate(begin)  # an index without ranges sends everything again
             file.seek(begin)
@@ -225,7 +226,7 @@ def _begins(answer: Any) -> tuple[int, int | None]:
     if answer.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
         if not match:
-            raise LeaveToPip("the index answers with a range of its own")
+            raise PipNeededError("the index answers with a range of its own")
         return int(match[1]), None if match[2] == "*" else int(match[2])
     length = answer.headers.get("Content-Length")
     return 0, int(length) if length and length.isdigit() else None
@@ -242,7 +243,7 @@ def main(argument: str) -> int:
         fetch(find(wish["package"], wish["file"], config, way), part, size, way)
         os.replace(part, target)
         answer = {"file": str(target)}
-    except Broken as error:
+    except BrokenError as error:
         answer = {"error": "broken", "words": str(error)}
     except Exception as error:  # whatever it is, pip may know a way, or a better sentence
         full = getattr(error, "errno", None) == errno.ENOSPC

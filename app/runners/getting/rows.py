@@ -70,7 +70,8 @@ def source_row(source: PackageSource, shelf: Shelf) -> ModelRow:
     return ModelRow(
         key=source.key, title=source.title, what=source.what, about=source.about, family=LANGUAGE, bytes=source.bytes,
         licence=source.licence, source=source.source, state="damaged" if damaged else "ready" if there else "missing",
-        note=note, path=str(path), fetch_bytes=max(1, source.archive_bytes - here), removal="delete" if path.is_file() else "", facts=source.facts,
+        note=note, path=str(path), fetch_bytes=max(1, source.archive_bytes - here), facts=source.facts,
+        removal="delete" if path.is_file() else "",
     )  # fmt: skip
 
 

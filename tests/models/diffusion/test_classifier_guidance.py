@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from itertools import pairwise
 
 import pytest
 import torch
@@ -95,6 +96,18 @@ def test_the_forms_of_ddpm_agree_for_short_links(variance):
     shift = float((shifted - plain).norm(dim=1).mean())
     assert shift > 1e-3
     assert float((shifted - through_noise).norm(dim=1).mean()) < 0.02 * shift
+
+
+def test_the_report_tells_what_guidance_buys_and_costs():
+    """On exact answers: w = 0 leaves the label's share, w = 1 the conditional law's spread; with w the label gets surer."""
+    row = guidance.CLASSIFIER_FREE
+    found = row.report(guidance.exact(FOUR), normal(1500), row.settings({"label": 1}))
+    assert found["guidance"] == [0.0, 1.0, 2.0, 4.0, 8.0]
+    share = float(FOUR.weights[FOUR.labels == 1].sum())
+    assert found["label_probability"][0] == pytest.approx(share, abs=0.04)
+    assert all(a < b for a, b in pairwise(found["label_probability"]))
+    x = FOUR.given(1).sample(4000, seeded(3))[0]
+    assert found["spread"][1] == pytest.approx(float((x - x.mean(0)).square().sum(1).mean().sqrt()), rel=0.05)
 
 
 # --- the network's side ---

@@ -1,0 +1,20 @@
+"""The panel of derivatives as it is shown and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.panels.derivatives.panel import DerivativesPanel
+
+
+def bowl(panel: DerivativesPanel) -> Iterator[Any]:
+    """The worked example, half way to the tangent."""
+    while panel.rise is None:
+        yield 0.2
+    panel.replay.go(5)
+    yield 0.3
+
+
+SCENES = [("", bowl)]

@@ -1,0 +1,80 @@
+"""The derivative lab's runner: the worked example exactly, the counterexamples as they are, and what no formula is."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from app.jobs.derivatives import GALLERY, Gradient
+from app.protocol.errors import UserError
+from app.protocol.events import Done, Failed, Record
+from models.optim import formula
+
+
+def told(events, channel: str):
+    (found,) = [event.payload for event in events if isinstance(event, Record) and event.channel == channel]
+    return found
+
+
+def facts(events) -> dict:
+    assert isinstance(events[-1], Done), events[-1]
+    return events[-1].result.facts
+
+
+def test_the_worked_example_is_exactly_22_fifths(drive):
+    events = drive(Gradient())
+    found, rise = facts(events), told(events, "rise")
+    assert (found["exact"], found["directional"], found["exact_steepest"]) == ("22/5", pytest.approx(4.4, abs=1e-12), "2*sqrt(5)")
+    assert found["angle_degrees"] == pytest.approx(10.3048, abs=1e-3) and "22/5 = 4.4" in found["worked"]
+    assert rise.gradient == pytest.approx((2, 4)) and rise.unit == pytest.approx((0.6, 0.8))
+
+
+def test_the_surface_is_f_at_the_middles_of_its_cells(drive):
+    land = told(drive(Gradient(function="x - 2*y", side=5, reach=2.5)), "surface")
+    x, y = np.meshgrid(1 + np.arange(-2, 3), 2 + np.arange(-2, 3))
+    assert np.allclose(land.values, x - 2 * y) and land.centre == (1, 2)
+
+
+def test_slice_turn_secants_and_level_agree_with_the_function(drive):
+    rise = told(drive(Gradient(function="x^2*y", point=("1", "2"), direction=("1", "1"))), "rise")
+    t, root = rise.slice_at, math.sqrt(0.5)
+    assert np.allclose(rise.slice_height, (1 + t * root) ** 2 * (2 + t * root))
+    assert np.allclose(rise.around, 4 * np.cos(rise.turn) + np.sin(rise.turn))
+    assert rise.around.max() == pytest.approx(rise.steepest, rel=1e-3)
+    assert rise.secant_slope[-1] == pytest.approx(rise.directional, abs=1e-4) and abs(rise.secant_slope[0] - rise.directional) > 1
+    assert len(rise.level) > 50 and np.allclose(rise.level[:, 0] ** 2 * rise.level[:, 1], 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "slope"), [("Cone", ("3", "4"), 1.0), ("Roof", ("3", "4"), 1.4), ("Ridge", ("1", "1"), math.sqrt(0.5))]
+)
+def test_where_f_is_not_smooth_slopes_are_limits_and_no_gradient_is_claimed(drive, name, direction, slope):
+    events = drive(Gradient(function=GALLERY[name], point=("0", "0"), direction=direction))
+    found, rise = facts(events), told(events, "rise")
+    assert not found["differentiable"] and rise.gradient is None and rise.exact == "" and len(rise.level) == 0
+    assert found["directional"] == pytest.approx(slope, abs=1e-3)
+
+
+def test_the_panel_offers_the_gallery_of_the_model():
+    assert {name.lower(): text.replace(" ", "") for name, text in GALLERY.items() if name != "Bowl"} == {
+        name.lower(): text.replace(" ", "") for name, text in formula.GALLERY.items() if name not in ("bowl", "paraboloid")
+    }
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"function": "x +"}, "not a formula"), ({"function": "__import__('os')"}, "Allowed|allowed|not a formula"),
+    ({"function": "1/x", "point": ("0", "0")}, "no finite value"), ({"direction": ("0", "0")}, "no direction"),
+    ({"point": ("a", "1")}, "not a number"),
+])  # fmt: skip
+def test_what_cannot_be_is_told_in_a_sentence(drive, changes, words):
+    failed = drive(Gradient(**changes))[-1]
+    assert isinstance(failed, Failed)
+    assert re.search(words, f"{failed.report.title} {failed.report.hint}")
+
+
+def test_a_point_has_two_numbers():
+    with pytest.raises(UserError, match="1 numbers"):
+        Gradient(point=("1",))
