@@ -9,6 +9,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import report
 import window
@@ -146,9 +147,8 @@ def attention(options: argparse.Namespace) -> None:
         panel = main_window.current_panel()
         window.wait_until_idle(main_window.engine)
         report.heading("GUI heartbeat, attention of SmolLM2", panel.engine.last_status.threads)
-        works = {"idle": idle, "looking": looking, "following a reply": following}
-        in_turn({name: lambda seconds, work=work: work(panel, seconds) if work is not idle else idle(seconds)
-                 for name, work in works.items()}, options)  # fmt: skip
+        works = {"idle": idle, "looking": partial(looking, panel), "following a reply": partial(following, panel)}
+        in_turn(works, options)
 
 
 def routing(options: argparse.Namespace) -> None:
@@ -157,9 +157,9 @@ def routing(options: argparse.Namespace) -> None:
         if options.checkpoint:
             panel.side_form.use("builtin-moe", options.checkpoint)
         elif panel.stage.missing:
-            raise SystemExit("The built-in mixture is not here: train it (`python main.py run train-moe --install`), or name a --checkpoint.")
+            raise SystemExit("The built-in mixture is not here: `python main.py run train-moe --install`, or name a --checkpoint.")
         report.heading(f"GUI heartbeat, {REPLY_TOKENS} tokens of a mixture routed", panel.engine.last_status.threads)
-        in_turn({"idle": idle, "routing": lambda seconds: routing_text(panel, seconds)}, options)
+        in_turn({"idle": idle, "routing": partial(routing_text, panel)}, options)
 
 
 def main() -> None:

@@ -38,3 +38,8 @@ class Quadratic(Job):
     repair: bool = knob(False, title="Repair", help="Conjugate gradients keep their residuals orthogonal in spite of rounding.")
     seed: int = knob(0, lo=0, hi=2**31 - 1, title="Seed", help="More than two variables: of the random axes.")
     side: int = knob(101, lo=0, hi=400, title="Landscape points", help="A side; 0: no landscape.")
+
+    @classmethod
+    def cli_field(cls, name: str, text: str) -> object:
+        """Descents are written with commas between them."""
+        return tuple(part.strip() for part in text.split(",")) if name == "methods" else NotImplemented

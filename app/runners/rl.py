@@ -32,6 +32,7 @@ from app.storage import write_now
 from app.worker.context import Ctx
 from models.rl import healthy, snapshots
 from models.rl.envs import Box, Discrete
+from models.rl.errors import RLError
 from models.rl.evaluation import evaluating
 from models.rl.run import Run, Tick, Update
 
@@ -115,7 +116,7 @@ class Session:
         self.judged: Any = None  # environment of the evaluations
         self.latest: snapshots.Snapshot | None = None
         self.between = True
-        self.wanted_inside = False
+        self.wanted_inside = self.blind = False
         self.last: Update | None = None
         self.due: dict[str, float] = {}
         self.eval: told.RlRow | None = None
@@ -317,10 +318,9 @@ class Session:
         if not self.ctx.job.watch:
             return
         stepped = update is not None and self.ctx.stepping
-        if (stepped or self._is_due("agent")) and self.ctx.wants("agent"):
+        if not self.blind and (stepped or self._is_due("agent")) and self.ctx.wants("agent"):
             with self._timed("agent", FRAME_S):
-                self.watcher = self.watcher or watching.Watcher(self.chosen, self.job.watch_seed)
-                self.waiting.append(Preview(channel="agent", payload=self.watcher.frame(self.run.nets)))
+                self._watch()
         if (stepped or self._is_due("plane")) and watching.has_plane(self.chosen.spec.id) and self.ctx.wants("plane"):
             with self._timed("plane", MAP_S):
                 here = None if self.watcher is None else self.watcher.place()
@@ -330,6 +330,15 @@ class Session:
             with self._timed("inside", MAP_S):
                 views = watching.inside_views(self.chosen, self.run.nets, self.now, update.view, self.run.timesteps, list(self.noise))
                 self.waiting += [Preview(channel="inside", payload=views)] if views else []
+
+    def _watch(self) -> None:
+        """A frame of the watched agent; if its environment fails, the training goes on unwatched."""
+        try:
+            self.watcher = self.watcher or watching.Watcher(self.chosen, self.job.watch_seed)
+            self.waiting.append(Preview(channel="agent", payload=self.watcher.frame(self.run.nets)))
+        except RLError as error:
+            self.blind = True
+            self.waiting.append(Record(channel="refused", payload=f"The agent cannot be watched: {error.message}"))
 
     # --- evaluation ---
 

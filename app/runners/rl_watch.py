@@ -17,6 +17,7 @@ from models.rl import gridworld, planes, worlds
 from models.rl.algorithms import ALGORITHMS
 from models.rl.ddpg import DDPGView
 from models.rl.envs import Box, VecEnv
+from models.rl.errors import RLError
 from models.rl.evaluation import Episode, best_action, playing
 from models.rl.gym_env import GymEnv
 from models.rl.nets import Categorical, Gaussian
@@ -92,10 +93,15 @@ class Watcher:
 
 
 def own_env(env_id: str) -> VecEnv:
-    """One copy for looking at: ours where there is one, else gymnasium's, with pictures where we cannot draw it."""
+    """One copy for looking at: ours where there is one, else gymnasium's, with pictures where we cannot draw it and it can."""
     if env_id in worlds.BATCHED:
         return worlds.make_env(env_id)
-    return GymEnv(env_id, pictures=env_id not in told.PAINTED)
+    if env_id in told.PAINTED:
+        return GymEnv(env_id)
+    try:
+        return GymEnv(env_id, pictures=True)
+    except RLError:  # some draw nothing, or lack a package for it: their numbers are shown
+        return GymEnv(env_id)
 
 
 def close(env: VecEnv | None) -> None:
@@ -104,9 +110,12 @@ def close(env: VecEnv | None) -> None:
         env.close()
 
 
-def picture(env: VecEnv) -> np.ndarray:
-    """The environment as it draws itself, at most about `PICTURE_WIDTH` wide."""
-    return smaller(env.picture())
+def picture(env: VecEnv) -> np.ndarray | None:
+    """The environment as it draws itself, at most about `PICTURE_WIDTH` wide; None if it cannot."""
+    try:
+        return smaller(env.picture())
+    except RLError:
+        return None
 
 
 def smaller(pixels: np.ndarray) -> np.ndarray:
@@ -135,8 +144,8 @@ def film(chosen: Chosen, nets: nn.ModuleDict, timesteps: int, seed: int) -> Gene
     pictures, every = {}, 1
     try:
         for t in (played := Ended(playing(nets["policy"], env, seed))):
-            if chosen.spec.id not in told.PAINTED and t % every == 0:
-                pictures[t] = picture(env)
+            if chosen.spec.id not in told.PAINTED and t % every == 0 and (pixels := picture(env)) is not None:
+                pictures[t] = pixels
             if len(pictures) > MOST_PICTURES:
                 every *= 2
                 pictures = {step: pixels for step, pixels in pictures.items() if step % every == 0}

@@ -35,8 +35,6 @@ class CardLook(NamedTuple):
     role: str
     title: str
     note: str = ""
-    warning: str = ""
-    """What should be known about it, such as what was left out; in a line of its own."""
     branch: int = 1
     branches: int = 1
     footer: str = ""
@@ -45,6 +43,8 @@ class CardLook(NamedTuple):
     renewable: bool = False
     tokens: bool = False
     """Whether there are tokens to look at."""
+    warning: str = ""
+    """What should be known about it, such as what was left out; in a line of its own."""
 
 
 class MessageCard(QFrame):

@@ -70,7 +70,7 @@ class NiceConfig:
 
 
 NICE_CONFIGS = {
-    "plane": NiceConfig(dim=2, couplings=8, width=64, depth=2, prior="normal"),  # what two moons take
+    "plane": NiceConfig(dim=2, couplings=10, width=64, depth=2, prior="normal"),  # what two moons take
     "plane-2": NiceConfig(dim=2, couplings=2, width=64, depth=2, prior="normal"),  # too few
     "playworld": NiceConfig(dim=256, couplings=COUPLINGS, width=256, depth=3, prior="logistic"),  # grey, 16 x 16
 }

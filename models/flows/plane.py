@@ -206,7 +206,7 @@ GLOW = replace(
 NICE = replace(
     REALNVP, title="NICE", arxiv="1410.8516",
     equation="log p(x) = log N(h) + sum a_i;  y1 = x1, y2 = x2 + m(x1);  h_i = e^a_i z_i",
-    watch_for="Eight shears bend the cloud without changing any area: cells of the grid keep their size, but for one scaling. "
+    watch_for="Ten shears bend the cloud without changing any area: cells of the grid keep their size, but for one scaling. "
     "What cannot be spread apart is borrowed: thin regions of the data are reached through thin fingers of the noise.",
     build=partial(seeded, build=lambda: nice(NICE_CONFIGS["plane"])), report=report_nice, lr=4e-3, train_steps=2000,
 )  # fmt: skip

@@ -21,7 +21,7 @@ def few_points(monkeypatch):
 
 
 def test_a_run_leaves_samples_figures_and_a_picture(tmp_path, capsys) -> None:
-    words = ["run", "plane", "--method", "rectified-flow", "--data", "moons", "--solver", "euler", "--seed", "0", *TINY, "--out", str(tmp_path)]
+    words = [*"run plane --method rectified-flow --data moons --solver euler --seed 0".split(), *TINY, "--out", str(tmp_path)]
     assert cli.main(words) == 0
     table = json.loads((tmp_path / "result.json").read_text())
     assert np.load(tmp_path / "samples.npy").shape == (50, 2) and np.load(tmp_path / "held_out.npy").shape == (200, 2)

@@ -10,7 +10,7 @@ from PySide6.QtCore import QPointF, QRectF
 
 from app import theme
 from app.protocol.rl import PAINTED, AgentFrame, GridView
-from app.widgets.agent_view import AgentView
+from app.widgets.agent_view import AgentView, figures_of
 from app.widgets.agents import geometry, grid_cells
 from app.widgets.agents.action_rows import ActionRow, rows_of, span
 from app.widgets.agents.camera import Camera
@@ -250,3 +250,16 @@ def test_the_agent_of_a_grid_is_in_its_cell(view):
     assert colour_at(view, cells.at(0, 1).center()) == theme.data_colour(1).name()
     assert colour_at(view, cells.at(1, 0).center()) != theme.data_colour(1).name()
     assert "pit: ends the episode" in grid_cells.cell_words(GRID, 1, 1) and "right 70%" in grid_cells.cell_words(GRID, 0, 1)
+
+
+def test_a_narrow_view_shortens_its_figures_and_stacks_state_and_action(view):
+    fullest, short, shorter, least = figures_of(frame(total=1234.5))
+    assert fullest == "step 3   return 1,234.5   value 4.50" and short == "step 3  return 1,234  v 4.50"
+    assert shorter == "step 3  return 1,234" and least == "3  R 1,234"
+    assert figures_of(frame(total=-0.2, value=None))[1] == "step 3  return −0.2"
+    view.show_frame(frame())
+    wide = view.foot_height()
+    view.resize(200, 420)
+    assert view.narrow and view.foot_height() > wide and view.stage().bottom() <= view.height() - view.foot_height()
+    view.resize(200, 150)
+    assert view.foot_height() == 0 and view.stage().height() > 90

@@ -65,6 +65,14 @@ def test_high_values_are_bright_and_high_y_is_up(plane):
             assert got.getRgb()[:3] == table("viridis", int(share * 255))
 
 
+def test_a_narrow_map_tells_the_arrows_in_its_caption_of_several_lines(plane):
+    plane.show_view(PLANE)
+    assert plane.caption().endswith("cart in the middle") and plane.foot() == 20
+    plane.resize(230, 340)
+    assert "← push left, → push right" in plane.caption() and plane.foot() > 30
+    assert plane.frame().place.bottom() < plane.height() - plane.foot() - 20
+
+
 def test_a_pointer_reads_the_state_under_it(plane):
     plane.show_view(PLANE)
     at = plane.frame().at(0.1, -1.5)
@@ -159,6 +167,7 @@ def test_a_grid_is_shown_with_its_agent_and_read_cell_by_cell(plane):
 
 def test_ticks_are_few_round_and_within():
     assert ticks((0, 1), 5) == [0, 0.2, 0.4, 0.6, 0.8, 1.0] and ticks((-3, 3), 3) == [-2, 0, 2]
+    assert all(len(ticks(ends, 2)) >= 2 for ends in ((-0.21, 0.21), (-3.14, 3.14), (0, 1.1), (7, 7.3), (-1200, 0)))
     assert tick_words(-2, (-3, 3)) == "−2" and tick_words(12345, (0, 20000)) == "12,345" and tick_words(0.25, (0, 0.5)) == "0.25"
     assert padded(np.array([0.0, np.nan, 10.0]), 0.1) == (-1, 11) and padded(np.array([np.nan])) == (0, 1)
 

@@ -19,6 +19,7 @@ from app.protocol.events import Cancelled, Done, Parked, Step
 from app.runners import rl as runner
 from app.runners import rl_folder
 from models.rl import buffers
+from models.rl.errors import RLError
 from tests.runners.rl_hand import QUICK, Hand, folder_of, quick, sentence, told
 
 SB3 = {
@@ -335,6 +336,9 @@ def test_a_buffer_too_large_is_said_before_the_run(drive, monkeypatch) -> None:
     assert "A rollout of 4 x 900000 steps would need" in sentence(drive(quick(settings="n_steps=900000")))
 
 
+BAD = ("raises", "nan", "endless", "text")
+
+
 class Bad(gym.Env):
     """Raises, returns NaN, or never ends."""
 
@@ -354,15 +358,15 @@ class Bad(gym.Env):
         return np.zeros(2, np.float32), reward, False, False, {}
 
     def render(self):
-        return np.zeros((40, 60, 3), np.uint8)
+        return np.full((40, 60, 3), 9, np.uint8) if self.how == "endless" else "text"
 
 
 @pytest.fixture
 def bad_env():
-    for how in ("raises", "nan", "endless"):
+    for how in BAD:
         gym.register(f"Bad-{how}-v0", entry_point=lambda how=how, **words: Bad(how, **words))
     yield
-    for how in ("raises", "nan", "endless"):
+    for how in BAD:
         del gym.registry[f"Bad-{how}-v0"]
 
 
@@ -381,6 +385,16 @@ def test_an_environment_that_never_ends_is_cut(drive, bad_env, monkeypatch) -> N
     seen = drive(quick(env="Bad-endless-v0"))
     assert isinstance(seen[-1], Done) and seen[-1].result.facts["eval/mean_ep_length"] == 50
     assert {length for part in told(seen, "episodes") for length in part.table[:, 2]} == {50}
+    assert told(seen, "agent")[0].pixels.mean() == 9
+
+
+def test_what_cannot_be_drawn_or_watched_is_trained_all_the_same(drive, bad_env, monkeypatch) -> None:
+    monkeypatch.setattr("models.rl.gym_env.ENDLESS_LIMIT", 50)
+    seen = drive(quick(env="Bad-text-v0"))
+    assert isinstance(seen[-1], Done) and told(seen, "agent")[0].pixels is None
+    monkeypatch.setattr(runner.watching.Watcher, "frame", lambda *_: (_ for _ in ()).throw(RLError("It is broken.")))
+    seen = drive(quick(env="Bad-text-v0"))
+    assert isinstance(seen[-1], Done) and told(seen, "refused") == ["The agent cannot be watched: It is broken."]
 
 
 def test_a_damaged_checkpoint_and_one_of_another_environment(drive) -> None:

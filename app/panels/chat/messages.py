@@ -169,8 +169,8 @@ class Messages(QObject):
         if job.get("temperature"):
             words.append(f"temperature {job['temperature']:g}")
         return CardLook(
-            "assistant", title, " · ".join(word for word in words if word), " ".join(facts.get("notes", [])), branch, branches,
-            footer(facts), FOOTER_TIP,
+            "assistant", title, " · ".join(word for word in words if word), branch, branches, footer(facts), FOOTER_TIP,
+            warning=" ".join(facts.get("notes", [])),
             renewable=facts.get("state") not in GOING, tokens=True,
         )  # fmt: skip
 

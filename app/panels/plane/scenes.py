@@ -38,6 +38,20 @@ def four(panel: PlanePanel) -> Iterator[Any]:
     yield 0.5
 
 
+def bent(panel: PlanePanel) -> Iterator[Any]:
+    """The plane bent layer by layer, and what the layers have made of the noise."""
+    panel.lanes.set_choices([Choice(method=name) for name in ("realnvp", "nice")])
+    panel.set_count(2)
+    panel.side.data.knobs.set_job(replace(panel.side.data.knobs.job(), train_steps=UPDATES, samples=4000))
+    for name in ("grid", "start"):
+        panel.stages.switches[name].setChecked(True)
+    panel.train()
+    for lane in panel.lanes.all:
+        yield lane.handle
+    panel.player.go(panel.player.replay.count - 1)
+    yield 0.5
+
+
 def desk(panel: PlanePanel) -> Iterator[Any]:
     """Every solver of two methods."""
     while not panel.side.method.cards():
@@ -51,4 +65,4 @@ def desk(panel: PlanePanel) -> Iterator[Any]:
     yield 0.5
 
 
-SCENES = [("", one), ("four", four), ("desk", desk)]
+SCENES = [("", one), ("four", four), ("bent", bent), ("desk", desk)]

@@ -56,6 +56,7 @@ class Commands(QObject):
             panel.show_error(error)
             return
         panel.banner.clear()
+        panel.side_form.show_line()
         panel.looking.look(None)
         started = [panel.trainings.start(job, park_after) for job in jobs]
         panel.trainings.show(started[0])

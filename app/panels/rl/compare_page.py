@@ -72,7 +72,7 @@ class ComparePage(QWidget):
 
     def __init__(self, player: FilmPlayer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.player, self._other = player, None
+        self.player, self._other, self._first = player, None, ""
         self.left, self.right, self.strip = AgentView(), AgentView(), DifferenceStrip()
         self.choice, self.button, self._words = QComboBox(), QPushButton("Compare"), ElidedLabel("muted", theme.SMALL)
         self.choice.setAccessibleName("Compare with")
@@ -80,7 +80,7 @@ class ComparePage(QWidget):
         self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.choice.setMinimumContentsLength(14)
         row, views, column = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
-        for part in (QLabel("Moment looked at, beside"), self.choice, self.button):
+        for part in (QLabel("Beside", toolTip="The policy of the moment looked at stands left, this one right"), self.choice, self.button):
             row.addWidget(part)
         row.addWidget(self._words, 1)
         views.setSpacing(6)
@@ -107,7 +107,9 @@ class ComparePage(QWidget):
 
     def set_choices(self, choices: list[tuple[str, str]]) -> None:
         """What can be compared with: (folder, words)."""
-        kept = self.choice.currentData()
+        first = choices[0][0] if choices else ""
+        kept = self.choice.currentData() if first == self._first else first
+        self._first = first
         self.choice.clear()
         for folder, words in choices:
             self.choice.addItem(words, folder)
@@ -120,10 +122,10 @@ class ComparePage(QWidget):
         self._other: EpisodeFilm | None = result.files["other"]
         self.strip.set_values(result.files["difference"])
         self.strip.setToolTip(f"How differently the right policy would act in each state of the left episode: {facts.get('measure', '')}")
-        apart = f"they differ by {facts['mean_difference']:.3g} on average"
-        self._words.setText(f"returns {film.total:.4g} and {self._other.total:.4g}; {apart}")
+        apart = f"apart by {facts['mean_difference']:.3g} on average"
+        self._words.setText(f"returns {film.total:.4g} and {self._other.total:.4g}, {apart}")
         for view, one in ((self.left, film), (self.right, self._other)):
-            view.set_note(f"policy of step {one.timesteps:,}, episode {one.seed}")
+            view.set_note(f"step {one.timesteps:,}")
         self.player.show(film)
 
     def set_busy(self, words: str) -> None:

@@ -72,7 +72,7 @@ class Library(QObject):
         env = shown.run_setup.env if shown else ""
         choices = [(shown.folder, "this run in the end")] if shown and shown.folder else []
         choices += [
-            (entry.folder, f"{entry.card.algo}, seed {entry.card.seed}, {entry.card.run}") for entry in entries
+            (entry.folder, f"{entry.card.algo}, seed {entry.card.seed}, begun {entry.card.started}") for entry in entries
             if entry.card and entry.card.env == env and entry.training is not shown
         ]  # fmt: skip
         stage.compare.set_choices(choices)

@@ -44,7 +44,7 @@ def words(entry: Entry) -> tuple[str, ...]:
     mean = training.evals.last("eval/mean_reward") if training and len(training.evals) else card.eval_mean if card else None
     std = training.evals.last("eval/std_reward") if training and len(training.evals) else card.eval_std if card else None
     judged = "" if mean is None or mean != mean else f"{mean:.4g} ± {std or 0:.3g}"
-    share = f"{steps:,} of {total:,}" if total else f"{steps:,}"
+    share = f"{steps:,} of {total:,}" if steps < total else f"{steps:,}"
     return algo, env, str(seed), share, WORDS.get(entry.state, entry.state), judged, card.started if card else ""
 
 

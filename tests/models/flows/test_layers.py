@@ -92,7 +92,7 @@ def test_couplings_begin_as_the_identity_and_masks_take_turns():
     for a, b in zip(flow.layers[:-1], flow.layers[1:]):
         assert torch.equal(a.mask, 1 - b.mask)
     kept = [layer.kept for layer in nice.nice(nice.NICE_CONFIGS["plane"]).layers[:-1]]
-    assert kept == [0, 1, 0, 1, 0, 1, 0, 1]
+    assert len(kept) == 10 and all(a != b for a, b in zip(kept[:-1], kept[1:]))
 
 
 def test_actnorm_sets_itself_once_from_the_first_batch():
