@@ -88,13 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=7)
-    parser.add_argument("--updates", type=int, default=100, help="of the flow before it is solved")
+    parser.add_argument("--updates", type=int, default=200, help="of the flow before it is solved")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     report.heading("continuous flow, ours / torchdiffeq's dopri5", options.threads)
     flow = trained(options.updates)
     with torch.no_grad():
-        for n in (256, 10_000):
+        for n in (256, 4096):
             z = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
             flow.double()
             exact, _ = our_end(flow, z.double(), 1e-10, "sample")

@@ -54,7 +54,7 @@ class AttentionJob(Job):
     picture: Image | None = knob(None, title="Picture", help="For CLIP: the picture; none takes the Playworld scene of the seed.")
     steps: int = knob(20, lo=1, hi=150, title="Steps", help="UNet: denoising steps of the run that is looked at.")
     step: int = knob(10, lo=1, hi=150, title="Step", help="UNet: the step whose attention is shown.")
-    cfg_scale: float = knob(7.0, lo=1.0, hi=30.0, title="CFG scale", help="UNet: guidance; maps are those of the prompted half.")
+    cfg_scale: float = knob(4.5, lo=1.0, hi=30.0, title="CFG scale", help="UNet: guidance; maps are those of the prompted half.")
     seed: int = knob(0, lo=0, hi=2**32 - 1, title="Seed", help="UNet: start noise. CLIP: the scene, where no picture is given.")
     family: str = knob("playworld", advanced=True, title="Picture models", help="Family of CLIP and UNet in the catalog.")
 
@@ -74,6 +74,7 @@ class AttentionOverview(AttentionJob):
     growing: bool = knob(
         False, advanced=True, title="Growing", help="More tokens will follow: no thumbnails yet, and what was read need not be read again."
     )
+    up_to: int = knob(0, lo=0, hi=1000, advanced=True, title="Up to layer", help="Of a growing text: the last layer that is read.")
 
 
 @dataclass(frozen=True, kw_only=True)

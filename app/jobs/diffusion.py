@@ -171,7 +171,7 @@ class Txt2Img(Job):
     )
     steps: int = knob(20, lo=1, hi=150, top=True, title="Sampling steps", help="Noise levels walked through.")
     cfg_scale: float = knob(
-        7.0,
+        4.5,
         lo=1.0,
         hi=30.0,
         step=0.5,

@@ -20,7 +20,7 @@ class EvaluateTxt2Img(Job):
     )
     sampler: Literal["ddim", "euler", "heun", "dpmpp_2m"] = knob("dpmpp_2m", help="Sampler of all pictures.")
     steps: int = knob(20, lo=1, hi=150, title="Sampling steps", help="Steps of all pictures.")
-    cfg_scale: float = knob(7.0, lo=1.0, hi=30.0, title="CFG Scale", help="Guidance scale of all pictures.")
+    cfg_scale: float = knob(4.5, lo=1.0, hi=30.0, title="CFG Scale", help="Guidance scale of all pictures.")
     control_weight: float = knob(1.0, lo=0.0, hi=2.0, title="Control Weight", help="Weight of the ControlNets.")
     batch_size: int = knob(16, lo=1, hi=256, help="Pictures drawn at once.")
     seed: int = knob(0, lo=0, hi=2**31, help="Seed of the noise; scene k takes seed + k.")

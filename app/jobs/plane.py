@@ -8,7 +8,7 @@ What each job gives back (`app/protocol/plane.py`):
                      for each kept moment "particles": Particles, "field": Arrows, "grid": Particles (each where wanted and known), in the
                      end "density": DensityMap; Preview "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts
                      sliced_wasserstein, data_distance, nll_nats, evaluations, train_seconds, walk_seconds, …
-    compare-plane    Records "method", "train", "row": PlaneRow; files rows.json, rows.csv; facts table, slopes
+    compare-plane    Records "method", "train", "notice", "row": PlaneRow; files rows.json, rows.csv; facts table, slopes
 
 A method says in its card which solvers and knobs it has. Networks are kept by the worker: another solver, number of evaluations or
 knob costs no new training.

@@ -64,7 +64,8 @@ def overview(job: AttentionOverview, ctx: Ctx) -> Run:
         sight = yield from open_sight(job, ctx, stack)
         yield Record(channel="looked", payload=sight.looked)
         if job.growing:
-            yield from sight.heads(0)
+            check_layer(job.up_to, sight.looked)
+            yield from sight.heads(job.up_to)
             return Result(files={"looked": sight.looked}, facts={"seconds": time.perf_counter() - began})
         summary, count = Summary(sight.looked, job.size), len(sight.looked.layers)
         for layer in range(count):

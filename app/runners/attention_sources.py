@@ -73,7 +73,7 @@ def _encode(text: str, language: LanguageModel) -> list[int]:
 def text_sight(job: AttentionJob, ctx: Ctx, stack: ExitStack) -> Generator[Event, None, Sight]:
     """A text that a language model reads."""
     language, ids = yield from open_language(job, ctx, stack)
-    key, growing = ("text", tuple(ids), ctx.device), getattr(job, "growing", False)
+    key, growing = ("text", tuple(ids), ctx.device), getattr(job, "growing", False)  # only of an overview
     capture = STORE.find(language.model, key)
     if capture is None:
         capture = Capture(looked={"text": _text_looked(language, ids)}, ids=torch.tensor([ids], device=ctx.device))
@@ -93,14 +93,18 @@ def _text_looked(language: LanguageModel, ids: list[int]) -> Looked:
 
 
 def _read(capture: Capture, key: tuple, model: Llama, ctx: Ctx, growing: bool, layer: int) -> Generator[Event, None, None]:
-    """Read the text, for all layers, or, where so many queries and keys do not fit, for as many from `layer` on as do."""
+    """Read the text, for all layers, or, where so many queries and keys do not fit, for as many from `layer` on as do.
+
+    A text that grows is read up to `layer` only, since reading takes its time from the writing.
+    """
     wanted = _layers_that_fit(capture.ids.shape[1], model, STORE.room(ctx.device), layer)
-    whole = len(wanted) == model.config.n_layers
-    begun = STORE.beginning(model, key[1], ctx.device) if whole else None
+    growing = growing and len(wanted) == model.config.n_layers
+    wanted = range(layer + 1) if growing else wanted
+    begun = STORE.beginning(model, key[1], ctx.device, wanted) if wanted.start == 0 else None
     capture.parts.clear()
     capture.reading = True
     try:
-        capture.parts |= yield from _heads_of(capture, model, ctx, wanted, begun, growing and whole)
+        capture.parts |= yield from _heads_of(capture, model, ctx, wanted, begun, growing)
     finally:
         capture.reading = False
     STORE.keep(model, key, capture, ctx.device)

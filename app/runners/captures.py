@@ -149,10 +149,11 @@ class Store:
         self._entries = [entry for entry in self._entries if entry is not found] + [found]
         return found.capture
 
-    def beginning(self, model: nn.Module, ids: Sequence[int], device: torch.device) -> Capture | None:
-        """The longest capture of a text that grows which `ids` go on from."""
+    def beginning(self, model: nn.Module, ids: Sequence[int], device: torch.device, layers: range) -> Capture | None:
+        """The longest capture of a text that grows, with all these layers, which `ids` go on from."""
         own = [entry.capture for entry in self._entries if entry.model() is model and entry.capture.cache is not None]
-        begun = [one for one in own if one.ids.device == device and one.ids[0].tolist() == list(ids[: one.ids.shape[1]])]
+        deep = [one for one in own if one.ids.device == device and all(("text", 0, layer) in one.parts for layer in layers)]
+        begun = [one for one in deep if one.ids[0].tolist() == list(ids[: one.ids.shape[1]])]
         return max(begun, key=lambda one: one.ids.shape[1], default=None)
 
     def keep(self, model: nn.Module, key: Hashable, capture: Capture, device: torch.device) -> None:

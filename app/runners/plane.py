@@ -19,7 +19,7 @@ from app.protocol.payloads import Result
 from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap, Particles
 from app.runners.plane_export import animated
 from app.runners.plane_picture import picture
-from app.runners.plane_training import card, cards, open_cloud, particles, prepared, walked
+from app.runners.plane_training import card, cards, open_cloud, particles, prepared, walked, watched
 from app.worker import display
 from app.worker.context import Ctx
 from models.plane.data import CLOUDS, Cloud, cloud
@@ -72,7 +72,7 @@ class Walk:
         if way == "walk":
             return walked(self.row, self.net, start, self.solver, self.evaluations, generator, self.knobs)
         options = {"solver": self.solver, "evaluations": self.evaluations, "generator": generator, "knobs": self.knobs}
-        return self.row.forward(self.net, start, **options)
+        return watched(self.row.forward(self.net, start, **options))
 
     @property
     def carries(self) -> bool:
@@ -127,6 +127,8 @@ def follow(walk: Walk, start: Tensor, way: str, job: Plane, ctx: Ctx) -> Generat
         try:
             whole = next(steps, None)
         except DivergedError as error:
+            if walk.end is None:
+                raise  # there is nothing to keep
             walk.notice = f"{error.message} {error.hint}"
             yield Record(channel="notice", payload=walk.notice)
             return

@@ -67,13 +67,14 @@ def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
         held_out = points.held_out(HELD_OUT, label=label_of(entrant.knobs))
         exact = job.exact and entrant.row.exact is not None
         net = (yield from prepared(job, ctx, entrant.name, points, key, exact)).net
-        ideal = reference(entrant, net, noise, job) if entrant.row.ode else None
+        ideal = yield from reference(entrant, net, noise, job)
         for budget in sorted(set(job.budgets)):
             ctx.check()
-            found = measured(entrant, net, noise, budget, job, held_out, ideal)
-            if found is not None:
-                rows.append(found)
-                yield Record(channel="row", payload=found)
+            try:
+                rows.append(measured(entrant, net, noise, budget, job, held_out, ideal))
+                yield Record(channel="row", payload=rows[-1])
+            except DivergedError as error:
+                yield Record(channel="notice", payload=f"{entrant.words} with {budget} evaluations: {error.message}")
             done += 1
             yield Step(index=done, total=total)
     slopes = {words: slope_of([row for row in rows if row.method == words]) for words in dict.fromkeys(row.method for row in rows)}
@@ -82,21 +83,21 @@ def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
     return Result(files={"rows.json": [asdict(row) for row in rows], "rows.csv": as_csv(rows)}, facts=facts)
 
 
-def reference(entrant: Entrant, net, noise: Tensor, job: ComparePlane) -> Tensor:
-    """Where the exact solution from this noise ends, as near as the most accurate of the method's solvers comes."""
-    best = next((one for one in ("rk4", "heun") if one in entrant.row.solvers), entrant.solver)
-    return entrant.end(net, noise, best, REFERENCE * max(max(job.budgets), 64), job.seed).x
-
-
-def measured(
-    entrant: Entrant, net, noise: Tensor, budget: int, job: ComparePlane, held_out: Tensor, ideal: Tensor | None
-) -> PlaneRow | None:
-    """One walk; None if it diverged."""
-    begin = time.perf_counter()
-    try:
-        end = entrant.end(net, noise, entrant.solver, budget, job.seed)
-    except DivergedError:
+def reference(entrant: Entrant, net, noise: Tensor, job: ComparePlane) -> Generator[Event, None, Tensor | None]:
+    """Where the exact solution from this noise ends, as near as the most accurate of the method's solvers comes; None if there is none."""
+    if not entrant.row.ode:
         return None
+    best = next((one for one in ("rk4", "heun") if one in entrant.row.solvers), entrant.solver)
+    try:
+        return entrant.end(net, noise, best, REFERENCE * max(max(job.budgets), 64), job.seed).x
+    except DivergedError as error:
+        yield Record(channel="notice", payload=f"{entrant.words} has no exact end: {error.message}")
+
+
+def measured(entrant: Entrant, net, noise: Tensor, budget: int, job: ComparePlane, held_out: Tensor, ideal: Tensor | None) -> PlaneRow:
+    """One walk and how far from the data, and from the exact end, it ended."""
+    begin = time.perf_counter()
+    end = entrant.end(net, noise, entrant.solver, budget, job.seed)
     seconds = time.perf_counter() - begin
     away = None if ideal is None else float((end.x - ideal).norm(dim=1).mean())
     return PlaneRow(

@@ -25,6 +25,7 @@ from models.plane import data
 from models.plane.data import Cloud
 from models.plane.errors import DivergedError, PlaneError
 from models.plane.method import METHODS, Method, PlaneStep, method
+from models.solvers import SolverError
 from models.steps import TrainStep
 
 REPORT_MS, LOOK_MS = 100, 1500
@@ -150,14 +151,23 @@ def _look(row: Method, net: nn.Module, noise: Tensor) -> Generator[Event, None, 
 
 
 def walked(row: Method, net, noise: Tensor, solver: str, evaluations: int, generator, knobs) -> Iterator[PlaneStep]:
-    """A walk that ends with DivergedError as soon as particles leave the numbers."""
-    steps = row.walk(net, noise, solver=solver, evaluations=evaluations, generator=generator, knobs=knobs)
-    for index, step in enumerate(steps):
-        if not bool(torch.isfinite(step.x).all()):
-            lost = int((~torch.isfinite(step.x)).any(1).sum())
-            said = f"{lost} of {len(step.x):,} particles left the numbers at step {index}."
-            raise DivergedError(said, hint="More evaluations or milder knobs help.", step=index)
-        yield step
+    """A walk to data, watched."""
+    return watched(row.walk(net, noise, solver=solver, evaluations=evaluations, generator=generator, knobs=knobs))
+
+
+def watched(steps: Iterator[PlaneStep]) -> Iterator[PlaneStep]:
+    """The same steps; ends with DivergedError as soon as particles leave the numbers or the solver cannot go on."""
+    index = 0
+    try:
+        for step in steps:
+            if not bool(torch.isfinite(step.x).all()):
+                lost = int((~torch.isfinite(step.x)).any(1).sum())
+                said = f"{lost} of {len(step.x):,} particles left the numbers at step {index}."
+                raise DivergedError(said, hint="More evaluations or milder knobs help.", step=index)
+            yield step
+            index += 1
+    except SolverError as error:
+        raise DivergedError(error.message, hint=error.hint, step=index) from error
 
 
 def last(steps: Iterator[PlaneStep]) -> PlaneStep:

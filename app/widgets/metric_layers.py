@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPen
+from PySide6.QtGui import QColor, QPen
 
 from app import theme
 from app.protocol.rl import Reference
-from app.widgets.colour_scale import figure
 from app.widgets.metric_items import Band, Dots, KeyRow, Still
 from app.widgets.metric_series import Series, mean_and_band, standing
 from app.widgets.metric_tracks import Track
+from app.widgets.metric_words import fitting, mean_words, reference_words
 
 if TYPE_CHECKING:
     from app.widgets.metric_plot import MetricPlot
@@ -240,26 +240,6 @@ def is_jagged(y: np.ndarray, known: np.ndarray) -> bool:
     """Do many neighbouring points lie so far apart that thin strokes fill the picture, and thick ones only cost time?"""
     height = float(known.max() - known.min()) if len(known) else 0.0
     return len(y) > DENSE and float(np.nanmean(np.abs(np.diff(y)))) > JAGGED * height
-
-
-def mean_words(tracks: list[Track], x: float) -> str:
-    """Mean and standard deviation over the seeds that reach x."""
-    values = np.array([v for v in (track.at(x) for track in tracks) if v is not None and np.isfinite(v)])
-    if not len(values):
-        return "–"
-    return figure(float(values[0])) if len(values) == 1 else f"{figure(float(values.mean()))} ± {figure(float(values.std(ddof=1)))}"
-
-
-def reference_words(reference: Reference) -> tuple[str, str]:
-    """A published result in words, in full and short."""
-    short = f"reference: {figure(reference.mean)} ± {figure(reference.std)} after {reference.timesteps:,} steps"
-    return f"{short} ({reference.source})", short
-
-
-def fitting(forms: Sequence[str], width: float) -> str:
-    """The first of the forms that is no wider than this in small type, else the last."""
-    metrics = QFontMetrics(theme.font(theme.LEAST))
-    return next((form for form in forms if metrics.horizontalAdvance(form) <= width), forms[-1])
 
 
 def with_alpha(colour: QColor, alpha: int) -> QColor:

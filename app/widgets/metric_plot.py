@@ -17,18 +17,19 @@ from PySide6.QtWidgets import QGraphicsItem, QVBoxLayout, QWidget
 
 from app import theme
 from app.protocol.rl import Reference
-from app.widgets.colour_scale import figure
-from app.widgets.metric_items import Dots, FigureAxis, PlotHead, PlotKey, Still, settled
+from app.widgets.metric_items import FigureAxis, PlotHead, settled
 from app.widgets.metric_layers import Layers
+from app.widgets.metric_marker import Marker
 from app.widgets.metric_menu import PlotMenu
+from app.widgets.metric_reader import Reader
 from app.widgets.metric_tracks import Line, Tracks
 from app.widgets.plot_style import style_axes
 
 AHEAD, AIR = 0.12, 0.06
 """Shares of the length by which x runs ahead of a growing curve, and y leaves room above and below."""
+Ends = tuple[float, float] | None
 _TURNS = cycle(range(10, 160, 25))
 """ms by which small plots put off their redraw, so that six of them do not hold up the window at once."""
-EMPTY = "Curves grow here while a run learns."
 
 
 class MetricPlot(QWidget):
@@ -47,31 +48,18 @@ class MetricPlot(QWidget):
         theme.configure_plots()
         self.title, self.unit, self.compact = title, unit, compact
         self.tracks = Tracks()
-        self.log, self._axis = False, ("environment steps", "")
-        self._moments = np.empty(0)
-        self._all_in_sight, self._stale, self._cross_at = True, True, None
-        self._key_at = (0.0, 0.0)
+        self.log, self.axis = False, ("environment steps", "")
+        self._all_in_sight, self._stale = True, True
         self._numbered: bool | None = None
-        self._axes: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
+        self._ends: tuple[Ends, Ends] = (None, None)
         self._soon = QTimer(self, interval=next(_TURNS) if compact else 0, singleShot=True)
         self._soon.timeout.connect(self.refresh)
         self.head = PlotHead(title)
-        self.plot = pg.PlotWidget(axisItems={side: FigureAxis(side) for side in ("bottom", "left")})
-        self.plot.setMenuEnabled(False)
-        self.plot.hideButtons()
-        for side in ("bottom", "left"):
-            self.plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self.plot = _bare_plot()
         self.box = self.plot.getPlotItem().vb
-        self.box.disableAutoRange()
         self.box.setMouseEnabled(x=not compact, y=False)
         self.layers = Layers(self)
-        self._cursor, self._cross = Still(angle=90, movable=not compact, label="" if compact else "{value:,.0f}"), Still(angle=90)
-        self._ticks = Dots(4)
-        for item in (self._ticks, self._cursor, self._cross):
-            self.plot.addItem(item, ignoreBounds=True)
-        self._cursor.hide()
-        self._cross.hide()
-        self.key = PlotKey(self.plot)
+        self.marker, self.reader = Marker(self.plot, small=compact), Reader(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -86,7 +74,7 @@ class MetricPlot(QWidget):
         self._restyle()
 
     def _listen(self) -> None:
-        self._cursor.sigDragged.connect(self._on_cursor_dragged)
+        self.marker.line.sigDragged.connect(self._on_cursor_dragged)
         self.head.pressed.connect(self.clicked)
         self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self.plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
@@ -113,8 +101,9 @@ class MetricPlot(QWidget):
 
     def set_axis(self, label: str, unit: str = "") -> None:
         """What x is."""
-        if (label, unit) != self._axis:
-            self._axis = (label, unit)
+        if (label, unit) != self.axis:
+            self.axis = (label, unit)
+            self.reset_view()
             self._restyle()
 
     def set_smoothing(self, window: int) -> None:
@@ -127,7 +116,7 @@ class MetricPlot(QWidget):
         """Logarithmic y; what is not above 0 cannot be drawn then, and the head says so."""
         self._menu.log.setChecked(y)
         if y != self.log:
-            self.log, self._axes = y, (self._axes[0], None)
+            self.log, self._ends = y, (self._ends[0], None)
             self.plot.getAxis("left").setLogMode(y)
             self._changed()
 
@@ -142,33 +131,25 @@ class MetricPlot(QWidget):
 
     def set_moments(self, xs: Sequence[float]) -> None:
         """Places the marker snaps to; ticks at the foot."""
-        moments = np.sort(np.asarray(xs, float))
-        if not np.array_equal(moments, self._moments):
-            self._moments = moments
+        if self.marker.set_moments(xs):
             self._changed()
 
     def set_cursor(self, x: float | None) -> None:
         """Put the marker at x, or take it away; tells nobody."""
-        self._cursor.setVisible(x is not None)
-        if x is not None:
-            self._cursor.setValue(x)
+        self.marker.place(x)
 
     def cursor_at(self) -> float | None:
         """Where the marker stands."""
-        return float(self._cursor.value()) if self._cursor.isVisible() else None
+        return self.marker.at()
 
     def set_cross(self, x: float | None) -> None:
         """Read all values at x (the pointer is over another plot of the same runs), or no longer."""
-        self._cross_at = x
-        self._cross.setVisible(x is not None)
-        if x is not None:
-            self._cross.setValue(x)
-        self._read()
+        self.reader.point(x)
 
     @Slot()
     def reset_view(self) -> None:
         """Show everything again."""
-        self._all_in_sight, self._axes = True, (None, None)
+        self._all_in_sight, self._ends = True, (None, None)
         self._changed()
 
     def csv(self) -> str:
@@ -193,71 +174,23 @@ class MetricPlot(QWidget):
         self._stale = False
         self._soon.stop()
         if self._all_in_sight:
-            first = self._axes[0] is None
-            x = settled(self._axes[0], *self.layers.x_ends(), (0.02, 0.02 if first else AHEAD))
-            if x != self._axes[0]:
+            first = self._ends[0] is None
+            x = settled(self._ends[0], *self.layers.x_ends(), (0.02, 0.02 if first else AHEAD))
+            if x != self._ends[0]:
                 self.box.setXRange(*x, padding=0)
-            self._axes = (x, self._axes[1])
+            self._ends = (x, self._ends[1])
         (x0, x1), _ = self.box.viewRange()
-        ends = settled(self._axes[1], *self.layers.draw(x0, x1, max(int(self.plot.width()), 50)), (AIR, AIR))
-        if ends != self._axes[1]:
+        ends = settled(self._ends[1], *self.layers.draw(x0, x1, max(int(self.plot.width()), 50)), (AIR, AIR))
+        if ends != self._ends[1]:
             self.box.setYRange(*ends, padding=0)
-            self._axes = (self._axes[0], ends)
-        ticks = self._moments[(self._moments >= x0) & (self._moments <= x1)]
-        self._ticks.show_points(ticks, np.full(len(ticks), ends[0] + (ends[1] - ends[0]) * 0.012), theme.colour("accent", 170), 3.5)
+            self._ends = (self._ends[0], ends)
+        self.marker.draw(x0, x1, ends)
         if bool(self.tracks) != self._numbered:
             self._numbered = bool(self.tracks)
             for side in ("bottom", "left"):
                 self.plot.getAxis(side).setStyle(showValues=self._numbered)
-        self.head.show_words(self._note(), self._newest(), self.unit)
+        self.reader.tell()
         self.setAccessibleDescription(f"{self.head.note} {self.head.value}".strip())
-        self._read()
-
-    def _note(self) -> str:
-        """What is done to the numbers, in words."""
-        window = self.tracks.window
-        parts = [f"EMA over {window} points, debiased; faint: as told" if window > 1 else ""]
-        seeds = self.layers.largest_group
-        parts.append(f"thick: mean of {seeds} seeds, band: ± 1 std (n − 1)" if seeds > 1 else "")
-        parts.append("dots: single episodes" if self.tracks.dots else "")
-        parts.append("values of 0 and below cannot stand on a log scale" if self.log and self.layers.left_out else "")
-        return "; ".join(part for part in parts if part)
-
-    def _newest(self) -> str:
-        """The last value of the line that was told last, if there is but one."""
-        if len(self.tracks.lines) != 1:
-            return ""
-        (track,) = self.tracks.lines.values()
-        return figure(float(track.raw.y[-1])) if len(track.raw) else ""
-
-    def _read(self) -> None:
-        if self.compact:
-            if self._cross_at is not None:
-                rows = self.layers.key_rows(self._cross_at)
-                self.head.show_words(self.head.note, "  ".join(row.value for row in rows[:4]))
-            elif self.tracks:
-                self.head.show_words(self._note(), self._newest(), self.unit)
-            return
-        head = "" if self._cross_at is None else f"{self._axis[0]} {self._cross_at:,.0f} {self._axis[1]}".strip()
-        self.key.show_rows(head if self.tracks else EMPTY, self.layers.key_rows(self._cross_at))
-        margin = 8
-        if not self.tracks:
-            self.key.move((self.plot.width() - self.key.width()) // 2 + 20, (self.plot.height() - self.key.height()) // 2 - 20)
-            return
-        self._place_key(margin)
-
-    def _place_key(self, margin: int) -> None:
-        """The key stands in the corner where it hides least; where it stands already is as good as a little better."""
-        scene = self.box.sceneBoundingRect()
-        right, bottom = scene.right() - self.key.width() - margin, scene.bottom() - self.key.height() - margin
-        corners = [(right, bottom), (right, scene.top() + margin), (scene.left() + margin, scene.top() + margin)]
-        hidden = []
-        for x, y in corners:
-            top_left, end = (self.box.mapSceneToView(QPointF(*at)) for at in ((x, y), (x + self.key.width(), y + self.key.height())))
-            hidden.append(self.layers.hidden_by(top_left.x(), end.x(), end.y(), top_left.y()) - 2 * ((x, y) == self._key_at))
-        best = corners[int(np.argmin(hidden))]
-        self._key_at = best
-        self.key.move(int(best[0]), int(max(best[1], margin)))
 
     @Slot()
     def _on_theme(self) -> None:
@@ -265,16 +198,11 @@ class MetricPlot(QWidget):
         self.layers.restyle()
 
     def _restyle(self) -> None:
-        label, unit = self._axis
+        label, unit = self.axis
         words = ("", "") if self.compact else (f"{label} ({unit})" if unit else label, self.unit)
         style_axes(self.plot, words, named=not self.compact)
-        self._cursor.setPen(pg.mkPen(theme.tokens().text, width=2))
-        self._cursor.setHoverPen(pg.mkPen(theme.tokens().text, width=4))
-        if not self.compact:
-            self._cursor.label.setColor(theme.tokens().on_accent)
-            self._cursor.label.fill = pg.mkBrush(theme.tokens().accent)
-            self._cursor.label.setFont(theme.font(theme.LEAST, bold=True))
-        self._cross.setPen(pg.mkPen(theme.tokens().muted, style=Qt.PenStyle.DotLine))
+        self.marker.restyle()
+        self.reader.restyle()
         self._changed()
 
     # mouse and keys ------------------------------------------------------------------------------------------------
@@ -299,17 +227,16 @@ class MetricPlot(QWidget):
 
     @Slot()
     def _on_zoomed(self) -> None:
-        self._all_in_sight, self._axes = False, (None, None)
+        self._all_in_sight, self._ends = False, (None, None)
         self._changed()
 
     @Slot()
     def _on_cursor_dragged(self) -> None:
-        self.move_cursor(float(self._cursor.value()))
+        self.move_cursor(float(self.marker.line.value()))
 
     def move_cursor(self, x: float) -> None:
         """As if a person put the marker there: it snaps to the nearest moment, and tells."""
-        if len(self._moments):
-            x = float(self._moments[np.argmin(np.abs(self._moments - x))])
+        x = self.marker.nearest(x)
         self.set_cursor(x)
         self.cursor_moved.emit(x)
 
@@ -319,7 +246,7 @@ class MetricPlot(QWidget):
             return
         if self.compact:
             self.clicked.emit()
-        elif self._cursor.isVisible() or len(self._moments):
+        elif self.marker.wanted:
             self.move_cursor(self.box.mapSceneToView(event.scenePos()).x())
 
     @Slot(object)
@@ -333,8 +260,9 @@ class MetricPlot(QWidget):
         """Shift and the arrows move the marker, plus and minus zoom, 0 shows everything."""
         key = Qt.Key(event.key())
         step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(key, 0)
-        if step and event.modifiers() & Qt.KeyboardModifier.ShiftModifier and self._cursor.isVisible():
-            self._step(step)
+        if step and event.modifiers() & Qt.KeyboardModifier.ShiftModifier and self.marker.at() is not None:
+            (x0, x1), _ = self.box.viewRange()
+            self.move_cursor(self.marker.beside(step, (x1 - x0) / 100))
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Minus) and not self.compact:
             self.box.scaleBy(x=0.8 if key == Qt.Key.Key_Plus else 1.25)
             self._on_zoomed()
@@ -343,17 +271,19 @@ class MetricPlot(QWidget):
         else:
             super().keyPressEvent(event)
 
-    def _step(self, step: int) -> None:
-        at = float(self._cursor.value())
-        if len(self._moments):
-            number = int(np.argmin(np.abs(self._moments - at))) + step
-            self.move_cursor(float(self._moments[min(max(number, 0), len(self._moments) - 1)]))
-        else:
-            (x0, x1), _ = self.box.viewRange()
-            self.move_cursor(at + step * (x1 - x0) / 100)
-
     def contextMenuEvent(self, event) -> None:
         self._menu.pop_up(event.globalPos())
+
+
+def _bare_plot() -> pg.PlotWidget:
+    """A plot without menu and buttons whose axes are pictures, drawn anew only when they change."""
+    plot = pg.PlotWidget(axisItems={side: FigureAxis(side) for side in ("bottom", "left")})
+    plot.setMenuEnabled(False)
+    plot.hideButtons()
+    plot.getPlotItem().vb.disableAutoRange()
+    for side in ("bottom", "left"):
+        plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+    return plot
 
 
 __all__ = ["Line", "MetricPlot"]

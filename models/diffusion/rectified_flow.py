@@ -14,7 +14,7 @@ to Z1: one step. The pairs must never be shuffled. Read next: `sde.py`, `edm.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -27,12 +27,17 @@ from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Preset
 from models.plane.metrics import straightness
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
-from models.solvers import FIXED, evenly, integrate, solve, with_divergence
+from models.solvers import FIXED, dormand_prince, evenly, integrate, solve, with_divergence
 from models.steps import TrainStep
 
 SIGMA_MIN = 0.01
 """Of flow matching: the noise left at t = 1, in units of the data."""
-SOLVERS = ("heun", "euler", "midpoint", "rk4")
+ADAPTIVE = "dopri5"
+SOLVERS = ("heun", "euler", "midpoint", "rk4", ADAPTIVE)
+TOLERANCE = PlaneKnob(
+    name="tolerance", title="Tolerance", default=1e-4, lo=1e-6, hi=0.1,
+    help="Error that dopri5 allows a step of the worst particle; below 1e-6 float32 cannot tell.",
+)  # fmt: skip
 ONE_STEP = "one-step"
 Velocity = Callable[[Tensor, float], Tensor]
 
@@ -105,19 +110,26 @@ def train_matching(net: nn.Module, cloud: Cloud, config: FitConfig, batch_size: 
     return train(net, cloud, config, batch_size, SIGMA_MIN)
 
 
-def follow(v: Velocity, x: Tensor, times: Sequence[float], solver: str, sigma_min: float = 0.0) -> Iterator[PlaneStep]:
-    """The flow along the given times, rising to data or falling to noise."""
-    for step in integrate(v, x, times, solver):
-        says = f"{FIXED[solver].title}: x += {step.h:+.4f} v(x, t), now t = {step.t:.3f}" if step.evaluations else ""
+def follow(
+    v: Velocity, x: Tensor, start: float, end: float, solver: str, evaluations: int, knobs: Knobs, sigma_min: float = 0.0
+) -> Iterator[PlaneStep]:
+    """The flow from one time to another, rising to data or falling to noise: in even steps, or in those that dopri5 chooses."""
+    if solver == ADAPTIVE:
+        title, steps = "Dormand-Prince", dormand_prince(v, x, start, end, rtol=knobs["tolerance"], atol=knobs["tolerance"])
+    else:
+        title = FIXED[solver].title
+        steps = integrate(v, x, evenly(start, end, FIXED[solver].steps(evaluations)), solver)
+    for step in steps:
+        error = "" if step.error is None else f", error {step.error:.2f} of the tolerance"
         yield PlaneStep(
             x=step.x, time=step.t, evaluations=step.evaluations, last=step.last, signal=step.t, noise=1 - (1 - sigma_min) * step.t,
-            says=says,
+            says=f"{title}: x += {step.h:+.4f} v(x, t), now t = {step.t:.3f}{error}" if step.evaluations else "",
         )  # fmt: skip
 
 
 def walk(net, noise: Tensor, *, solver: str, evaluations: int, generator, knobs: Knobs, sigma_min: float = 0.0) -> Iterator[PlaneStep]:
-    """Noise to data in even steps of t."""
-    return follow(velocity_of(net), noise, evenly(0.0, 1.0, FIXED[solver].steps(evaluations)), solver, sigma_min)
+    """Noise to data."""
+    return follow(velocity_of(net), noise, 0.0, 1.0, solver, evaluations, knobs, sigma_min)
 
 
 def walk_matching(net, noise: Tensor, *, solver: str, evaluations: int, generator, knobs: Knobs) -> Iterator[PlaneStep]:
@@ -127,7 +139,7 @@ def walk_matching(net, noise: Tensor, *, solver: str, evaluations: int, generato
 
 def forward(net, x: Tensor, *, solver: str, evaluations: int, generator, knobs: Knobs) -> Iterator[PlaneStep]:
     """Data to noise: the same equation, backwards."""
-    return follow(velocity_of(net), x, evenly(1.0, 0.0, FIXED[solver].steps(evaluations)), solver)
+    return follow(velocity_of(net), x, 1.0, 0.0, solver, evaluations, knobs)
 
 
 def field(net, x: Tensor, time: float, knobs: Knobs) -> Tensor:
@@ -232,7 +244,7 @@ def walk_reflow(net: Reflow, noise: Tensor, *, solver: str, evaluations: int, ge
     """The round that the knob names; "one-step" takes the distilled network instead."""
     if solver != ONE_STEP:
         return walk(net.at(knobs), noise, solver=solver, evaluations=evaluations, generator=generator, knobs=knobs)
-    return follow(velocity_of(net.one_step), noise, [0.0, 1.0], "euler")
+    return follow(velocity_of(net.one_step), noise, 0.0, 1.0, "euler", 1, knobs)
 
 
 def forward_reflow(net: Reflow, x: Tensor, *, solver: str, evaluations: int, generator, knobs: Knobs) -> Iterator[PlaneStep]:
@@ -256,7 +268,7 @@ RECTIFIED_FLOW = Method(
     "Few Euler steps cut those bends, which is what reflow mends.",
     build=build, train=train, walk=walk, forward=forward, field=field, field_name="velocity", log_density=log_density,
     density_says="of the flow itself, exact divergence, 24 steps of Runge-Kutta 4", exact=ExactVelocity, report=report,
-    solvers=SOLVERS, evaluations=40, ode=True, lr=1e-2,
+    solvers=SOLVERS, evaluations=40, ode=True, lr=1e-2, knobs=(TOLERANCE,),
     presets=(
         Preset(title="One step", sentence="A single Euler step lands near the mean of what the noise may become.",
                settings={"solver": "euler", "evaluations": 1}),
@@ -281,7 +293,7 @@ REFLOW = replace(
     field=lambda net, x, time, knobs: field(net.at(knobs), x, time, knobs),
     log_density=lambda net, x, knobs: log_density(net.at(knobs), x, knobs), exact=None, report=report_reflow,
     solvers=(*SOLVERS, ONE_STEP), train_steps=4000,
-    knobs=(PlaneKnob(name="round", title="Round", default=ROUNDS, lo=1, hi=ROUNDS, whole=True,
+    knobs=(TOLERANCE, PlaneKnob(name="round", title="Round", default=ROUNDS, lo=1, hi=ROUNDS, whole=True,
                      help="1: rectified flow; 2 and 3: trained on the couplings of the round before."),),
     presets=(
         Preset(title="Before", sentence="1-rectified flow in two Euler steps.", settings={"round": 1, "solver": "euler", "evaluations": 2}),

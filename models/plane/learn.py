@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.fitting import Average, FitConfig, Loss, fit, generator_for
 from models.plane.data import Cloud
 from models.plane.errors import DivergedError
+from models.solvers import SolverError
 from models.steps import TrainStep
 
 Batch = tuple[Tensor, Tensor]
@@ -47,7 +48,7 @@ def guarded(net: nn.Module, loss, batches: Callable[[int], object], config: FitC
     A caller that closes this generator early finds the averaged weights of the updates made so far in `net`.
     """
     average = Average(net, config.ema)
-    good = _copy(average.state)
+    good, at = _copy(average.state), 0
     bad, scale = 0, 0.0
     try:
         for step in fit(net, loss, batches, config, average):
@@ -55,17 +56,23 @@ def guarded(net: nn.Module, loss, batches: Callable[[int], object], config: FitC
                 scale = max(scale, abs(step.loss))
             bad = bad + 1 if not math.isfinite(step.loss) or abs(step.loss) > EXPLODED * max(scale, 1.0) else 0
             if bad >= PATIENCE:
-                average.state = good
-                raise DivergedError(
-                    f"The training diverged at update {step.step}: its loss is {step.loss:.3g}.",
-                    hint=f"The weights of update {max(step.step - PATIENCE, 0) // KEPT_EVERY * KEPT_EVERY} are kept. "
-                    "A smaller learning rate helps.", step=step.step,
-                )  # fmt: skip
+                said = f"The training diverged at update {step.step}: its loss is {step.loss:.3g}."
+                raise DivergedError(said, hint=_kept(at), step=step.step)
             if bad == 0 and step.step % KEPT_EVERY == 0:
-                good = _copy(average.state)
+                good, at = _copy(average.state), step.step
             yield step
+    except DivergedError:
+        average.state = good
+        raise
+    except SolverError as error:  # a solve inside the loss went astray
+        average.state = good
+        raise DivergedError(f"The training cannot go on: {error.message[0].lower()}{error.message[1:]}", hint=_kept(at), step=at) from error
     finally:
         net.load_state_dict(average.state)
+
+
+def _kept(at: int) -> str:
+    return f"The weights of update {at} are kept. A smaller learning rate helps."
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

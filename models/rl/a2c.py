@@ -81,7 +81,7 @@ def a2c(run: Run, settings: Settings, total: int) -> Iterator[Tick | Update]:
         pulse.reset()
         pulse.wake()
         now, before = settings(), run.timesteps
-        rollout = yield from collect(run, now.n_steps, pulse)
+        rollout = yield from collect(run, now.n_steps, pulse, log_probs=False)
         batch = batch_of(rollout, now.gamma, now.gae_lambda)
         rate = now.rate(progress_left(run, total))
         run.set_rate("both", rate)

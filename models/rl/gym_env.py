@@ -64,10 +64,12 @@ class GymEnv:
     def step(self, action: Tensor) -> EnvStep:
         self.last_action = action
         reward, ended = np.zeros(self.n, dtype=np.float32), np.zeros((2, self.n), dtype=bool)
+        seen = []
         with self._told("stepping"):
-            for i, act in enumerate(self._given(action)):
-                obs, reward[i], ended[0, i], ended[1, i], _ = self.envs[i].step(act)
-                self._obs[i] = self._flat(obs)
+            for i, (env, act) in enumerate(zip(self.envs, self._given(action), strict=True)):
+                obs, reward[i], ended[0, i], ended[1, i], _ = env.step(act)
+                seen.append(obs)
+            self._obs[:] = [self._flat(obs) for obs in seen] if self._one_hot else np.asarray(seen, np.float32).reshape(self.n, -1)
         self.clock += 1
         ended[1] |= self.clock >= self.spec.max_steps
         final = self._obs.copy()

@@ -132,7 +132,8 @@ def ppo_loss(
     advantages = batch.normalized_advantages if settings.normalize_advantage else batch.advantages
     log_ratio = law.log_prob(batch.actions) - batch.log_probs
     ratio = log_ratio.exp()
-    policy_loss = -torch.minimum(advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)).mean()
+    free, held = advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)
+    policy_loss = -torch.where(free < held, free, held).mean()  # their minimum, whose own backward pass is slow
     if settings.clip_range_vf is not None:
         value = batch.values + (value - batch.values).clamp(-settings.clip_range_vf, settings.clip_range_vf)
     value_loss = (batch.returns - value).square().mean()

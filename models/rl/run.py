@@ -143,7 +143,7 @@ class Rollout:
 
     obs: Tensor
     actions: Tensor  # as drawn, before clipping to the bounds
-    log_probs: Tensor
+    log_probs: Tensor  # NaN if they were not wanted
     rewards: Tensor
     values: Tensor
     next_values: Tensor  # of the states that really followed, also where the time limit cut
@@ -155,11 +155,11 @@ class Rollout:
         return tensor.reshape(-1, *tensor.shape[2:])
 
 
-def collect(run: Run, n_steps: int, pulse: Pulse) -> Iterator[Tick]:
+def collect(run: Run, n_steps: int, pulse: Pulse, *, log_probs: bool = True) -> Iterator[Tick]:
     """Let the policy act `n_steps` times in every copy; the generator's return value is the `Rollout`.
 
-    Log-probabilities and values are worked out afterwards, all at once: the policy does not change meanwhile, and a hundred small
-    forward passes cost far more than a large one.
+    Log-probabilities (if wanted) and values are worked out afterwards, all at once: the policy does not change meanwhile, and a hundred
+    small forward passes cost far more than a large one.
     """
     obs, actions, rewards, terminated, done = ([] for _ in range(5))
     cut: list[tuple[int, Tensor, Tensor]] = []
@@ -175,7 +175,7 @@ def collect(run: Run, n_steps: int, pulse: Pulse) -> Iterator[Tick]:
             pulse.rest()
             yield Tick(phase="collecting", done=t + 1, total=n_steps, timesteps=run.timesteps)
             pulse.wake()
-    return _rollout(run, *map(torch.stack, (obs, actions, rewards, terminated, done)), cut)
+    return _rollout(run, *map(torch.stack, (obs, actions, rewards, terminated, done)), cut, log_probs)
 
 
 @torch.no_grad()
@@ -189,11 +189,14 @@ def _act(run: Run) -> tuple[Tensor, EnvStep]:
 
 @torch.no_grad()
 def _rollout(
-    run: Run, obs: Tensor, actions: Tensor, rewards: Tensor, terminated: Tensor, done: Tensor, cut: list[tuple[int, Tensor, Tensor]]
+    run: Run, obs: Tensor, actions: Tensor, rewards: Tensor, terminated: Tensor, done: Tensor, cut: list[tuple[int, Tensor, Tensor]],
+    wanted: bool,
 ) -> Rollout:
     value, shape = run.nets["value"], rewards.shape
     parts, acts = obs.flatten(0, 1).split(CHUNK), actions.flatten(0, 1).split(CHUNK)
-    log_probs = torch.cat([run.policy(part).log_prob(act) for part, act in zip(parts, acts, strict=True)]).view(shape)
+    log_probs = torch.full(shape, torch.nan)
+    if wanted:
+        log_probs = torch.cat([run.policy(part).log_prob(act) for part, act in zip(parts, acts, strict=True)]).view(shape)
     values = torch.cat([value(part) for part in parts]).view(shape)
     after = torch.cat((values[1:], value(run.obs)[None]))
     for t, where, final_obs in cut:

@@ -75,10 +75,10 @@ def test_the_key_stands_where_it_hides_least(plot):
     plot.set_lines([line(x=np.linspace(0, 100, 200), y=np.linspace(0, 100, 200) ** 2)])  # low at first, high at the end
     plot.refresh()
     assert plot.layers.hidden_by(0, 50, 5000, 10000) == 0 and plot.layers.hidden_by(50, 100, -1, 10001) == 24
-    rising = plot.key.pos()
+    rising = plot.reader.key.pos()
     plot.set_lines([line(x=np.linspace(0, 100, 200), y=-np.linspace(0, 100, 200))])
     plot.refresh()
-    assert plot.key.pos().y() < rising.y() - 50
+    assert plot.reader.key.pos().y() < rising.y() - 50
 
 
 def test_a_line_that_goes_on_costs_only_its_new_part_and_one_that_changes_is_made_anew(plot):
@@ -92,7 +92,7 @@ def test_a_line_that_goes_on_costs_only_its_new_part_and_one_that_changes_is_mad
     assert plot.tracks.lines["a"] is not kept and np.array_equal(drawn(plot, "line", "a")[1], X)
     plot.set_lines([])
     plot.refresh()
-    assert not plot.layers._curves and not plot.tracks and plot.key.head.startswith("Curves grow")
+    assert not plot.layers._curves and not plot.tracks and plot.reader.key.head.startswith("Curves grow")
 
 
 def test_changes_are_drawn_once_and_not_at_all_while_nobody_looks(plot, qtbot, monkeypatch):
@@ -191,8 +191,8 @@ def test_pointing_reads_all_runs_there_and_can_be_linked(plot, qtbot):
     heard = []
     plot.pointed.connect(heard.append)
     plot._on_mouse_moved(plot.box.mapViewToScene(QPointF(520, 50)))
-    assert heard[-1] == pytest.approx(520, abs=2) and "520" in plot.key.head
-    assert [(row.words, row.value) for row in plot.key.rows()] == [("run a", "50"), ("run b", "500")]
+    assert heard[-1] == pytest.approx(520, abs=2) and "520" in plot.reader.key.head
+    assert [(row.words, row.value) for row in plot.reader.key.rows()] == [("run a", "50"), ("run b", "500")]
     other = MetricPlot("Entropy", compact=True)
     qtbot.addWidget(other)
     other.resize(200, 120)
@@ -202,7 +202,7 @@ def test_pointing_reads_all_runs_there_and_can_be_linked(plot, qtbot):
     plot.pointed.emit(300.0)
     assert other.head.value == "30"
     plot.set_cross(5000)
-    assert plot.key.rows()[0].value == "–"  # nothing is made up beyond the last point
+    assert plot.reader.key.rows()[0].value == "–"  # nothing is made up beyond the last point
 
 
 def test_a_small_plot_shows_the_newest_value_and_can_be_pressed(qtbot):

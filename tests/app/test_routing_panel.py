@@ -152,6 +152,28 @@ def test_tokens_appear_while_the_model_writes(panel, qtbot):
     assert panel.runs.reading.summary.phases["all"].tokens == 14
 
 
+def test_the_newest_token_stays_in_sight(panel, qtbot):
+    handle = read(panel, more=40, finish=False)
+    area = panel.stage.scroll
+
+    def in_sight(token: int) -> bool:
+        place = panel.stage.text.place_of(token)
+        top = panel.stage.text.mapTo(area.viewport(), place.toAlignedRect().topLeft()).y()
+        return top >= 0 and top + place.height() <= area.viewport().height()
+
+    qtbot.waitUntil(lambda: in_sight(49))
+    for n in range(50, 90):
+        handle.record.emit("pass", routed([" wide word"], n, "generation"))
+    panel.runs.flush()
+    qtbot.waitUntil(lambda: in_sight(89))
+    panel.runs.look(1)
+    assert in_sight(0)
+    handle.record.emit("pass", routed([" word"] * 30, 90, "generation"))
+    panel.runs.flush()
+    qtbot.wait(30)
+    assert in_sight(0), "who looks back is not scrolled away"
+
+
 def test_a_quick_text_is_told_now_and_then_but_its_end_at_once(panel, qtbot):
     """While tokens pour in, only the newest line is painted, and the side follows at its own pace."""
     handle = read(panel, more=2, finish=False)

@@ -126,7 +126,7 @@ def test_a_long_text_is_read_in_pieces_and_says_how_far(run, language, monkeypat
 def test_a_text_that_grows_is_read_on_and_its_maps_are_those_of_the_whole(run, language, monkeypatch):
     ids, read = tuple(language.tokenizer.encode(TEXT)), pieces(language, monkeypatch)
     for end in (30, 33, 41):
-        events = run(AttentionOverview(ids=ids[:end], growing=True, device="cpu"))
+        events = run(AttentionOverview(ids=ids[:end], growing=True, up_to=LAYERS - 1, device="cpu"))
         assert set(result(events).files) == {"looked"} and not records(events, "overview")
     assert read == [30, 3, 8]
     last = run(AttentionOverview(ids=ids, device="cpu"))
@@ -136,6 +136,22 @@ def test_a_text_that_grows_is_read_on_and_its_maps_are_those_of_the_whole(run, l
         assert np.abs(shown.values - maps_of(language)[layer, 1].numpy()).max() < 2e-6
     assert len(read) == 4 + LAYERS, "but for the reads of this test, nothing was read again"
     assert all(entry.capture.cache is None for entry in STORE._entries)
+
+
+def test_a_text_that_grows_is_read_no_deeper_than_is_looked(run, language, monkeypatch):
+    ids, reads = tuple(language.tokenizer.encode(TEXT)), count_reads(language, monkeypatch)
+    for end in (30, 40):
+        run(AttentionOverview(ids=ids[:end], growing=True, up_to=1, device="cpu"))
+        shown = result(run(AttentionMap(ids=ids[:end], layer=1, device="cpu"))).files["map"]
+        assert np.abs(shown.values - maps_of(language, TEXT[:end])[1, 0].numpy()).max() < 2e-6
+    reads = [layers for layers in reads if layers != LAYERS]
+    assert reads == [2, 2]
+    shown = result(run(AttentionMap(ids=ids[:40], layer=2, device="cpu"))).files["map"]
+    assert np.abs(shown.values - maps_of(language, TEXT[:40])[2, 0].numpy()).max() < 2e-6, "deeper: read anew"
+    run(AttentionOverview(ids=ids[:45], growing=True, up_to=2, device="cpu"))
+    shown = result(run(AttentionMap(ids=ids[:45], layer=2, device="cpu"))).files["map"]
+    assert np.abs(shown.values - maps_of(language, TEXT[:45])[2, 0].numpy()).max() < 2e-6
+    assert "no layer 3" in refused(run(AttentionOverview(ids=ids, growing=True, up_to=3, device="cpu")))
 
 
 def test_another_text_is_read_from_its_beginning(run, language, monkeypatch):

@@ -24,7 +24,7 @@ from models.plane import method as table
 from models.plane.data import cloud
 from models.plane.method import METHODS, PlaneStep, method
 from models.plane.metrics import sliced_wasserstein
-from models.solvers import evenly, integrate
+from models.solvers import SolverError, evenly, integrate
 
 HELD_OUT = 300
 SMALL = {"train_steps": 12, "batch_size": 64, "samples": 80, "map_side": 6, "grid": 5, "evaluations": 8, "device": "cpu"}
@@ -176,7 +176,7 @@ def test_the_exact_answer_needs_no_training(drive) -> None:
 def test_knobs_reach_the_walk(drive) -> None:
     ends = [result(drive(small(method="reflow", knobs=(f"round={k}",)))) for k in (1, 3)]
     assert not np.array_equal(ends[0].files["samples.npy"], ends[1].files["samples.npy"]) and len(plane_training.BOOK) == 1
-    assert ends[0].facts["settings"] == {"round": 1.0} and len(ends[0].facts["straightness"]) == 3
+    assert ends[0].facts["settings"] == {"tolerance": 1e-4, "round": 1.0} and len(ends[0].facts["straightness"]) == 3
 
 
 # --- what goes wrong ---
@@ -207,9 +207,29 @@ def test_a_walk_that_leaves_the_numbers_keeps_its_last_good_moment(drive, monkey
     assert np.array_equal(done.files["samples.npy"], (noise + 1).numpy()) and done.facts["evaluations"] == 1
 
 
+@pytest.mark.parametrize("good", [0, 2])
+def test_a_solver_that_gives_up_keeps_what_it_had_if_it_had_anything(drive, monkeypatch, good) -> None:
+    def walk(net, noise, **options):
+        for i in range(good):
+            yield PlaneStep(x=noise + i, time=i / 2, evaluations=i, last=False, says="x")
+        raise SolverError("The step fell to nothing.", "Choose a larger tolerance.")
+
+    monkeypatch.setattr(rectified_flow, "FLOW_MATCHING", replace(method("flow-matching"), walk=walk, forward=walk))
+    events = drive(small(map_side=0))
+    if good:
+        noise = torch.randn(80, 2, generator=torch.Generator().manual_seed(0))
+        assert np.array_equal(result(events).files["samples.npy"], (noise + 1).numpy()) and len(records(events, "notice")) == 1
+    else:
+        assert isinstance(events[-1], Failed) and events[-1].report.title == "The step fell to nothing."
+    end = drive(ComparePlane(methods=("flow-matching",), budgets=(2,), train_steps=12, batch_size=64, samples=30, device="cpu"))
+    assert len(records(end, "notice")) == 2 and records(end, "row") == [] and isinstance(end[-1], Done)
+
+
 @pytest.mark.parametrize(
     "options, sentence",
     [
+        ({"method": "cnf", "knobs": ("tolerance=1e-9",)}, "Tolerance cannot be 1e-09."),
+        ({"solver": "dopri5", "knobs": ("tolerance=1e-8",)}, "Tolerance cannot be 1e-08."),
         ({"method": "magic"}, "There is no method named 'magic'."),
         ({"data": "magic"}, "There is no cloud named 'magic'."),
         ({"solver": "magic"}, "Flow matching has no solver named 'magic'."),
@@ -313,7 +333,7 @@ def test_the_desk_shares_the_book_and_reads_settings(drive) -> None:
     events = drive(ComparePlane(methods=("flow-matching:euler", "reflow:round=1"), budgets=(2,), samples=30, **shared))
     assert [page[0] for page in plane_training.BOOK] == ["flow-matching", "reflow"] and len(records(events, "row")) == 2
     entrant = plane_compare.Entrant.read("reflow:one-step,round=2")
-    assert (entrant.solver, entrant.knobs) == ("one-step", {"round": 2.0})
+    assert (entrant.solver, entrant.knobs) == ("one-step", {"tolerance": 1e-4, "round": 2.0})
     for words in (("reflow:euler,heun",), ("reflow:x=",), ("magic",), ()):
         end = drive(ComparePlane(methods=words, **shared))[-1]
         assert isinstance(end, Failed) and end.report.kind == "user"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Slot
@@ -54,7 +55,7 @@ class Live(QObject):
         if self._waiting and self._newest is not None and not self._panel.looker.active and self._panel.isVisible():
             self._waiting = False
             self._panel.form.set_text(self._newest.text, self._newest.ids)
-            self._panel.looker.look(self._newest)
+            self._panel.looker.look(replace(self._newest, up_to=self._panel.selection.layer))
 
     @Slot(bool)
     def _on_state(self, active: bool) -> None:

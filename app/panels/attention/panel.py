@@ -102,7 +102,7 @@ class AttentionPanel(Panel):
             return
         self.form.set_job(job)
         self.live.begin(replace(job, growing=growing))
-        self._look(replace(job, growing=growing))
+        self._look(replace(job, growing=growing, up_to=self.selection.layer if growing else 0))
 
     def take(self, what: object) -> None:
         """A reply of the chat."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -41,7 +41,7 @@ class Stage(QStackedWidget):
         self.beside_chips, self.beside, self.maps = TokenChips(name="Second text"), MatrixView(name="Second map"), QSplitter()
         self.picture, self.edit, self.options, self.heads = PictureView(), EditView(), Options(), HeadsColumn()
         self.direction, self.told = QComboBox(), ElidedLabel("muted", 12)
-        self._text_shown = True
+        self._text_shown, self._end_kept = True, False
         self.views, self.rows, self.columns = QStackedWidget(), QSplitter(Qt.Orientation.Vertical), QSplitter(Qt.Orientation.Horizontal)
         colours(False, theme.tokens().name)  # their library takes half a second to load: now, not at the first map
         for view in (self.map, self.beside):
@@ -119,6 +119,7 @@ class Stage(QStackedWidget):
             lines.addWidget(widget)
         lines.addStretch(1)
         scroll.setWidget(inside)
+        scroll.verticalScrollBar().rangeChanged.connect(self._on_range)
         column.addLayout(head)
         column.addWidget(scroll, 1)
         return self.text
@@ -144,6 +145,16 @@ class Stage(QStackedWidget):
     def reveal(self, token: int) -> None:
         """Scroll the text to a token."""
         self.scroll.ensureVisible(0, self.chips.y() + self.chips.top_of(token), 0, 40)
+
+    def keep_end(self, kept: bool) -> None:
+        """Keep the end of the text in sight, as it grows."""
+        self._end_kept = kept
+        self._on_range()
+
+    @Slot()
+    def _on_range(self) -> None:
+        if self._end_kept and self.chips.count():
+            self.reveal(self.chips.count() - 1)
 
     def show_views(self) -> None:
         """Leave the welcome."""

@@ -49,6 +49,7 @@ class Viewing(QObject):
         stage, selection = self._panel.stage, self._panel.selection
         axis = text_axis(looked)
         stage.show_views()
+        stage.keep_end(False)
         stage.set_text_shown(axis is not None)
         if axis is not None:
             stage.chips.set_tokens((looked.rows if axis == "rows" else looked.columns).texts)
@@ -71,7 +72,7 @@ class Viewing(QObject):
         self._panel.stage.chips.set_tokens(looked.rows.texts)
         self._set_axes()
         self._on_map()
-        self._panel.stage.reveal(len(looked.rows.texts) - 1)
+        self._panel.stage.keep_end(True)
 
     def _set_axes(self) -> None:
         """Rows and columns of the layer on show."""

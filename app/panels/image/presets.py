@@ -13,10 +13,10 @@ from app.protocol.job import job_from_dict, job_to_dict
 from app.widgets.icons import icon
 
 BUILT_IN: dict[str, dict[str, Any]] = {
-    "Quick sketch (8 steps)": {"sampler": "dpmpp_2m", "schedule": "automatic", "steps": 8, "cfg_scale": 5.0},
-    "Everyday (20 steps)": {"sampler": "dpmpp_2m", "schedule": "automatic", "steps": 20, "cfg_scale": 7.0},
-    "Textbook DDIM (50 steps)": {"sampler": "ddim", "schedule": "automatic", "steps": 50, "cfg_scale": 7.0, "eta": 0.0},
-    "Wandering (Euler a, 30 steps)": {"sampler": "euler_a", "schedule": "karras", "steps": 30, "cfg_scale": 7.0},
+    "Quick sketch (8 steps)": {"sampler": "dpmpp_2m", "schedule": "automatic", "steps": 8, "cfg_scale": 4.5},
+    "Everyday (20 steps)": {"sampler": "dpmpp_2m", "schedule": "automatic", "steps": 20, "cfg_scale": 4.5},
+    "Textbook DDIM (50 steps)": {"sampler": "ddim", "schedule": "automatic", "steps": 50, "cfg_scale": 4.5, "eta": 0.0},
+    "Wandering (Euler a, 30 steps)": {"sampler": "euler_a", "schedule": "karras", "steps": 30, "cfg_scale": 4.5},
     "No guidance (CFG 1)": {"cfg_scale": 1.0},
 }
 LONGEST_NAME = 60

@@ -9,8 +9,10 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.panels.rl import lines
+from app.panels.rl.explain import pace
 from app.panels.rl.metrics import RETURN, metric
 from app.panels.rl.training import SECONDS, STEPS, Training
+from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.metric_plot import MetricPlot
 
 SMOOTHING = (1, 3, 10, 30, 100)
@@ -27,6 +29,7 @@ class Curves(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.plot, self.name = MetricPlot(metric(RETURN).title), RETURN
+        self.key = ColourKey()
         self._shown: Training | None = None
         self.axis, self.smoothing = QComboBox(), QComboBox()
         self.dots, self.log = QCheckBox("Dots", checked=True), QCheckBox("Log")
@@ -57,7 +60,9 @@ class Curves(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(row)
+        column.addWidget(self.key)
         column.addWidget(self.plot, 1)
+        self.plot.reader.set_key_at_rest(False)
         self.axis.activated.connect(self._on_switch)
         self.smoothing.activated.connect(self._on_switch)
         self.log.toggled.connect(self._on_switch)
@@ -102,6 +107,7 @@ class Curves(QWidget):
         self._shown = shown
         evaluated = lines.evaluation(shown, self.over) if shown is not None else []
         self.plot.set_lines([*lines.lines(drawn, RETURN, self.over, labels), *evaluated])
+        self.key.set_entries(entries(shown, drawn, labels))
         if shown is None:
             return
         x, y = lines.episode_dots(shown, self.over) if self.dots.isChecked() else (np.empty(0), np.empty(0))
@@ -122,3 +128,19 @@ class Curves(QWidget):
     def _on_cursor(self, x: float) -> None:
         if self._shown is not None:
             self.looked.emit(lines.to_steps(self._shown, x, self.over))
+
+
+def entries(shown: Training | None, drawn: Sequence[Training], labels: Mapping[str, str]) -> list[Entry]:
+    """What the colours mean: groups, evaluation, and the published result with how the shown training fares against it."""
+    found = []
+    for group, label in labels.items():
+        members = [training for training in drawn if training.group == group and len(training.metrics)]
+        if members:
+            which = f"seed {members[0].run_setup.seed}" if len(members) == 1 else f"mean of {len(members)} seeds"
+            found.append(Entry(f"{label}, {which}", members[0].colour))
+    if shown is not None and len(shown.evals):
+        found.append(Entry(lines.EVALUATION, lines.INK))
+    if shown is not None and shown.setup is not None and shown.setup.reference is not None and len(shown.metrics):
+        known = shown.setup.reference
+        found.append(Entry(f"published {known.mean:g} ± {known.std:g}: {pace(shown).partition(',')[0]}", lines.INK, dashed=True))
+    return found

@@ -117,8 +117,8 @@ def pace(training: Training) -> str:
     if value != value:
         return "no episode has ended yet"
     if value >= known.mean - known.std:
-        return "early: it is there already" if steps < known.timesteps else "there"
-    return f"on the way, {known.timesteps - steps:,} steps left" if steps < known.timesteps else "late: still below it"
+        return "early, it is there already" if steps < known.timesteps else "there"
+    return f"on the way, {known.timesteps - steps:,} steps left" if steps < known.timesteps else "late, still below it"
 
 
 def equation(algo: str, setup: Setup | None) -> str:

@@ -64,7 +64,7 @@ METRICS: dict[str, Metric] = {
         "It should rise slowly towards zero; at once means that exploration ended before it found anything.", "nats", "−H(π) = mean log π",
     ),
     "train/explained_variance": Metric(
-        "Explained variance", "How much of the variance of the returns the critic's values foretell.",
+        "Expl. variance", "How much of the variance of the returns the critic's values foretell.",
         "1 is perfect, 0 no better than a constant, below 0 worse than that.", "", "1 − Var(R − V) / Var(R)",
     ),
     "train/policy_gradient_loss": Metric(

@@ -47,6 +47,21 @@ def past(panel: RlPanel) -> Iterator[Any]:
     yield 0.3
 
 
+def inside(panel: RlPanel) -> Iterator[Any]:
+    """TRPO's update from within: line search, trust region, natural gradient."""
+    panel.commands.stop()
+    _choose(panel, "trpo", "CartPole-v1")
+    yield from _until(lambda: _chosen(panel, "trpo", "CartPole-v1"))
+    panel.side_form.total.set_value(SIDE_BY_SIDE)
+    panel.stage.pages.setCurrentWidget(panel.stage.inside)
+    panel.commands.train()
+    run = panel.trainings.shown
+    yield from _until(lambda: (run.steps > MIDDLE * SIDE_BY_SIDE and run.inside) or not run.active)
+    panel.commands.pause()
+    yield from _until(lambda: run.state != "running")
+    yield 0.5
+
+
 def side_by_side(panel: RlPanel) -> Iterator[Any]:
     """Seeds and algorithms, and the list of runs."""
     panel.commands.stop()
@@ -94,4 +109,4 @@ def _until(there: Callable[[], Any]) -> Iterator[float]:
         yield LOOK_EVERY_S
 
 
-SCENES = [("empty", empty), ("", training), ("past", past), ("runs", side_by_side), ("compare", compare)]
+SCENES = [("empty", empty), ("", training), ("past", past), ("inside", inside), ("runs", side_by_side), ("compare", compare)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QScrollArea, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from app import theme
@@ -77,7 +77,8 @@ class Stage(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setWidget(inside)
-        self.scroll = scroll
+        scroll.verticalScrollBar().rangeChanged.connect(self._on_range)
+        self.scroll, self._revealed = scroll, -1
         column.addLayout(head)
         column.addWidget(scroll, 1)
         return box
@@ -106,13 +107,21 @@ class Stage(QWidget):
             f"{looked.title}: {len(looked.layers)} layers of {looked.n_experts} experts{shared}, {looked.top_k} a token{steered}"
         )
         self._stack.setCurrentIndex(0)
+        self._revealed = -1
         self.text.clear(len(looked.layers))
 
     def reveal(self, token: int) -> None:
         """Scroll the text to a token."""
+        self._revealed = token
         place = self.text.place_of(token)
         self.scroll.ensureVisible(round(place.center().x()), round(place.bottom()) + 8, 0, 0)
         self.scroll.ensureVisible(round(place.center().x()), round(place.top()), 0, 4)
+
+    @Slot()
+    def _on_range(self) -> None:
+        """The text has grown by a line, whose room comes later than its token."""
+        if self._revealed == len(self.text.tokens) - 1 >= 0:
+            self.reveal(self._revealed)
 
     def label(self) -> str:
         """The head line."""

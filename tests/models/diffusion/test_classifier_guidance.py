@@ -10,7 +10,7 @@ import torch
 from models.diffusion import classifier_guidance as guidance
 from models.diffusion import ddpm, sde
 from models.diffusion.classifier_guidance import ClassifierGuided, ExactClassifier, NoisyClassifier, guided_mean, guided_noise, pull
-from models.diffusion.noise_model import ExactNoise, Guided, NoiseModel, under
+from models.diffusion.noise_model import ExactNoise, Guided, NoiseModel, dropped, under
 from models.diffusion.schedule import NoiseSchedule
 from models.fitting import FitConfig
 from models.plane.data import Cloud
@@ -139,6 +139,13 @@ def test_two_passes_are_one_batch():
     torch.testing.assert_close(null, net(x, 0.8, 0.6), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(cond, net(x, 0.8, 0.6, torch.full((6,), 3)), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(null, cond, atol=1e-4)
+
+
+def test_a_sixth_of_the_labels_is_dropped_and_the_rest_kept():
+    labels = torch.arange(6000) % 8
+    found = dropped(labels, 8, seeded())
+    assert float((found == 8).float().mean()) == pytest.approx(1 / 6, abs=0.02)
+    assert torch.equal(found[found != 8], labels[found != 8])
 
 
 def test_a_label_the_data_do_not_have_is_refused():

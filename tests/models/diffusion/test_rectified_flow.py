@@ -15,7 +15,7 @@ from models.plane.data import Cloud, cloud
 from models.plane.learn import guarded
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
-from models.solvers import evenly, integrate, solve
+from models.solvers import SolverError, evenly, integrate, solve
 
 D = torch.float64
 MEAN, STD = (0.8, -0.5), 0.4
@@ -108,11 +108,27 @@ def test_euler_is_diffusers_scheduler_with_time_reversed() -> None:
     scheduler.set_timesteps(12)
     net, x = PlaneNet(3), noise(40, 6, torch.float32)
     v = flow.velocity_of(net)
-    mine = list(flow.follow(v, x, [1 - float(s) for s in scheduler.sigmas], "euler"))
+    mine = list(integrate(v, x, [1 - float(s) for s in scheduler.sigmas], "euler"))
+    even = flow.follow(v, x, 0.0, 1.0, "euler", 12, {})
+    assert [step.time for step in even] == pytest.approx([k / 12 for k in range(13)])
     for i, timestep in enumerate(scheduler.timesteps):
         sigma = float(timestep) / 1000
         x = scheduler.step(-v(x, 1 - sigma), timestep, x).prev_sample  # its velocity points to the noise
         assert torch.allclose(mine[i + 1].x, x, atol=1e-6)
+
+
+def test_the_adaptive_solver_meets_its_tolerance() -> None:
+    net, start = flow.ExactVelocity(cloud("eight-gaussians").mixture), noise(100)
+    options = {"evaluations": 0, "generator": None}
+    end = solve(net, start, evenly(0.0, 1.0, 400), "rk4")
+    counts = []
+    for tolerance in (1e-2, 1e-4, 1e-6):
+        steps = list(flow.walk(net, start, solver="dopri5", knobs={"tolerance": tolerance}, **options))
+        assert (steps[-1].x - end).abs().max() < 60 * tolerance and steps[-1].last and "of the tolerance" in steps[-1].says
+        counts.append(steps[-1].evaluations)
+    assert counts == sorted(set(counts))
+    with pytest.raises(SolverError, match="finer than float32"):
+        list(flow.walk(net, start.float(), solver="dopri5", knobs={"tolerance": 1e-8}, **options))
 
 
 # --- reflow ---

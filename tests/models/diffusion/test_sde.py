@@ -176,6 +176,20 @@ def test_reverse_diffusion_of_vp_is_a_link_of_ddpm():
         assert float((mean - posterior(x, x0, m**2, m_next**2)[0]).abs().max()) < bound
 
 
+def test_reverse_diffusion_is_the_papers_formula_however_long_the_step():
+    """VP: `(2 - sqrt(1 - beta)) x + beta s`, VE: `x + (sigma_i^2 - sigma_{i-1}^2) s` (equations 46 and 47)."""
+    x = normal(20)
+    vp, ve = sdes.vp(), sdes.ve()
+    beta = 1 - (vp.at(0.5)[0] / vp.at(0.3)[0]) ** 2
+    mean, deviation = reverse_diffusion(vp, exact(vp), x, 0.5, 0.3)
+    torch.testing.assert_close(mean, (2 - math.sqrt(1 - beta)) * x + beta * exact(vp)(x, 0.5), atol=1e-9, rtol=1e-9)
+    assert deviation == pytest.approx(math.sqrt(beta))
+    gained = ve.at(0.5)[1] ** 2 - ve.at(0.3)[1] ** 2
+    mean, deviation = reverse_diffusion(ve, exact(ve), x, 0.5, 0.3)
+    torch.testing.assert_close(mean, x + gained * exact(ve)(x, 0.5), atol=1e-9, rtol=1e-9)
+    assert deviation == pytest.approx(math.sqrt(gained))
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_up_and_down_the_ode_is_the_identity(name):
     sde, x = SDES[name](), TWO.sample(200, seeded())[0]

@@ -12,6 +12,7 @@ from models.plane.data import cloud
 from models.plane.errors import DivergedError
 from models.plane.learn import KEPT_EVERY, PATIENCE, learn
 from models.plane.net import PlaneNet
+from models.solvers import SolverError
 
 CONFIG = FitConfig(steps=30, lr=1e-2, warmup=5, bf16=False, ema=0.9, seed=4)
 
@@ -83,3 +84,18 @@ def test_one_bad_update_is_survived() -> None:
 
     losses = [step.loss for step in learn(net, of, cloud("moons"), CONFIG, 64)]
     assert len(losses) == 30 and torch.isfinite(net.out.weight).all() and losses[-1] < losses[0]
+
+
+def test_a_solve_that_goes_astray_ends_the_training_with_its_sentence() -> None:
+    net, count = PlaneNet(0, width=16), 0
+
+    def of(batch, generator):
+        nonlocal count
+        count += 1
+        if count > KEPT_EVERY + 3:
+            raise SolverError("The step fell to nothing.", "Choose a larger tolerance.")
+        return loss(net)(batch, generator)
+
+    with pytest.raises(DivergedError, match="cannot go on: the step fell to nothing") as found:
+        list(learn(net, of, cloud("moons"), replace(CONFIG, steps=200), 64))
+    assert str(KEPT_EVERY) in found.value.hint and not torch.equal(net.out.weight, PlaneNet(0, width=16).out.weight)
