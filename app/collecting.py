@@ -2,8 +2,8 @@
 
 A full collection walks all objects there are, and with torch, a vocabulary and its merges in memory they are some 365,000: a fifth of a
 second in which no thread runs, in the midst of an answer.  What was loaded is there to stay, so it is taken out of the collector's sight
-(`gc.freeze`): once torch is there, and whenever other models are and the worker is idle.  Before that the frozen are let go and all is
-collected, so that a model that was dropped is freed though it may be part of a cycle.
+(`gc.freeze`): once torch is there, and whenever more models are and the worker is idle.  When a model was dropped, the frozen are let go
+first and all is collected, so that it is freed though it may be part of a cycle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Collecting(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         gc.disable()  # importing torch sets off several collections that find nothing
-        self._models: tuple[str, ...] | None = None
+        self._models: tuple[str, ...] = ()
         self._newest = WorkerStatus()
         self._clock = QTimer(self, singleShot=True, interval=IDLE_MS)
         self._clock.timeout.connect(self._on_idle)
@@ -43,7 +43,8 @@ class Collecting(QObject):
     @Slot()
     def _on_idle(self) -> None:
         """Nothing has happened for a moment since models came or went."""
-        self._models = self._newest.models
-        gc.unfreeze()
-        gc.collect()
+        dropped, self._models = set(self._models) - set(self._newest.models), self._newest.models
+        if dropped:
+            gc.unfreeze()
+            gc.collect()
         gc.freeze()

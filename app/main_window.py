@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QEvent, QObject, QSize, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QCloseEvent, QFontMetrics, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QApplication,
     QButtonGroup,
@@ -166,7 +166,8 @@ class MainWindow(QMainWindow):
             button.setIcon(icon(spec.icon))
             button.setIconSize(QSize(20, 20))
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-            button.setMinimumWidth(72)
+            bold = QFontMetrics(theme.font(theme.SMALL, bold=True)).horizontalAdvance(spec.title)  # as it is written while it is on show
+            button.setMinimumWidth(max(72, bold + 16))
             button.setProperty("panel", spec.id)
             button.clicked.connect(self._on_panel_button)
             group.addButton(button)

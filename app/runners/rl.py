@@ -55,9 +55,11 @@ def train_rl(job: TrainRl, ctx: Ctx) -> Generator[Event, None, Result]:
     yield Progress(done=0, note="preparing")
     if job.device not in ("auto", "cpu"):
         raise UserError("Reinforcement learning runs on the processor here.", hint="Its networks are small; choose auto.")
-    chosen, seed, folder = resumed(job, ctx) if job.resume else begun(job, ctx)
+    chosen, seed, folder = resumed(job) if job.resume else begun(job, ctx.seed)
+    run = chosen.algorithm.start(chosen.make(chosen.n_envs), chosen.settings, seed, chosen.hidden)
+    folder = folder or folders.new(folders.root_of(job.folder), chosen.words(seed))  # only now: all that was asked for fits
     with closing(folders.hold(folder.path)):
-        session = Session(job, ctx, chosen, seed, folder)
+        session = Session(job, ctx, chosen, seed, folder, run)
         try:
             session.open()
             yield from session.work()
@@ -72,14 +74,12 @@ def train_rl(job: TrainRl, ctx: Ctx) -> Generator[Event, None, Result]:
     return result
 
 
-def begun(job: TrainRl, ctx: Ctx) -> tuple[Chosen, int, folders.RunFolder]:
-    """A new run; its folder is made when all words have been found to fit."""
-    seed = ctx.seed
+def begun(job: TrainRl, seed: int) -> tuple[Chosen, int, None]:
+    """A new run, which has no folder yet."""
     if job.setup:
         words = told.parse_setup(job.setup)
         job, seed = with_words(job, words), words.seed
-    chosen = setups.choose(job)
-    return chosen, seed, folders.new(folders.root_of(job.folder), chosen.words(seed))
+    return setups.choose(job), seed, None
 
 
 def with_words(job: TrainRl, words: told.RunSetup) -> TrainRl:
@@ -90,7 +90,7 @@ def with_words(job: TrainRl, words: told.RunSetup) -> TrainRl:
     )  # fmt: skip
 
 
-def resumed(job: TrainRl, ctx: Ctx) -> tuple[Chosen, int, folders.RunFolder]:
+def resumed(job: TrainRl) -> tuple[Chosen, int, folders.RunFolder]:
     """A run of the list that goes on; asked for more steps than it had, it is extended."""
     folder = folders.opened(folders.find(job.resume, job.folder))
     words = folder.setup
@@ -101,11 +101,10 @@ def resumed(job: TrainRl, ctx: Ctx) -> tuple[Chosen, int, folders.RunFolder]:
 class Session:
     """One sitting of a run: from its beginning, or from where it was resumed, to its end or its stop."""
 
-    def __init__(self, job: TrainRl, ctx: Ctx, chosen: Chosen, seed: int, folder: folders.RunFolder) -> None:
-        self.job, self.ctx, self.chosen, self.seed, self.folder = job, ctx, chosen, seed, folder
+    def __init__(self, job: TrainRl, ctx: Ctx, chosen: Chosen, seed: int, folder: folders.RunFolder, run: Run) -> None:
+        self.job, self.ctx, self.chosen, self.seed, self.folder, self.run = job, ctx, chosen, seed, folder, run
         self.now = chosen.settings
         self.text = job.settings
-        self.run: Run = chosen.algorithm.start(chosen.make(chosen.n_envs), chosen.settings, seed, chosen.hidden)
         self.seconds = float(folder.facts.get("seconds", 0.0))
         self.waiting: list[Event] = []
         self.rows = Rows()

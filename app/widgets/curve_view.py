@@ -80,8 +80,6 @@ class CurveView(QWidget):
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
         self._legend = self._plot.addLegend(offset=(-_LEGEND, _LEGEND))
-        for side in ("left", "bottom"):  # a cursor that moves takes along pictures of all that stands still
-            self._plot.getAxis(side).setCacheMode(_CACHED)
         self._cursor = Mark(angle=90, movable=True)
         self._cursor.hide()
         self._cursor.sigDragged.connect(self._on_cursor_dragged)
@@ -122,6 +120,7 @@ class CurveView(QWidget):
         if self._words == ("", "") and (curve.x_label or curve.y_label):
             self.set_labels(curve.x_label, curve.y_label)
         if key not in self._items:
+            self._keep_axes(True)
             self._items[key] = item = self._plot.plot([], [], name=curve.label or key)
             item.curve.setCacheMode(_CACHED)
             item.scatter.setCacheMode(_CACHED)
@@ -147,7 +146,15 @@ class CurveView(QWidget):
         if item is not None:
             self._plot.removeItem(item)
             del self._curves[key], self._looks[key]
+            self._keep_axes(bool(self._items))
         self._legend.setVisible(self._legend_wanted and len(self._items) > 1)
+
+    def _keep_axes(self, kept: bool) -> None:
+        """A cursor that moves takes along pictures of all that stands still; of an empty plot nothing is worth keeping."""
+        for side in ("left", "bottom"):
+            axis = self._plot.getAxis(side)
+            if (axis.cacheMode() == _CACHED) != kept:
+                axis.setCacheMode(_CACHED if kept else QGraphicsItem.CacheMode.NoCache)
 
     def clear(self) -> None:
         """Take all curves, windows and the cursor away."""

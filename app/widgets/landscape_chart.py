@@ -15,6 +15,8 @@ from app.widgets.chart_frame import ChartFrame, paint_scale
 from app.widgets.colour_scale import ColourScale, figure
 
 SCALE = 18
+ELONGATED = 2.5
+"""Ratio of the sides from which the plane fills the chart, with a scale of its own on each axis."""
 
 
 class LandscapeChart(ChartBox):
@@ -53,15 +55,24 @@ class LandscapeChart(ChartBox):
         return f"solid: KL = delta = {self._view.delta:g}; dotted: its quadratic model; after {self._view.timesteps:,} steps"
 
     def frame(self) -> ChartFrame:
-        """The axes, the same scale on both."""
+        """The axes, of the same scale where the plane is about as high as it is wide."""
         plane = self._plane
         x, y = ((float(axis[0]), float(axis[-1])) for axis in (plane.x, plane.y))
         room = self.room().adjusted(0, SCALE, 0, 0)
         frame = ChartFrame.within(room, x, y)
+        if not 1 / ELONGATED < (x[1] - x[0]) / (y[1] - y[0]) < ELONGATED:
+            return frame
         side = min(frame.place.width() / (x[1] - x[0]), frame.place.height() / (y[1] - y[0]))
         place = QRectF(0, 0, side * (x[1] - x[0]), side * (y[1] - y[0]))
         place.moveCenter(frame.place.center())
         return ChartFrame(place, x, y)
+
+    def _plain(self) -> tuple[float, float]:
+        """Where the arrow of the plain gradient ends: its direction tells, so it is as long as the plane has room for."""
+        (x, y), plane = self._plane.gradient, self._plane
+        room = [abs(float(axis[-1] if part > 0 else axis[0]) / part) for axis, part in ((plane.x, x), (plane.y, y)) if abs(part) > 1e-6]
+        length = min(1.0, *(0.85 * reach for reach in room))
+        return x * length, y * length
 
     def readout(self, at: QPointF) -> str:
         place = self.frame().under(at)
@@ -87,15 +98,17 @@ class LandscapeChart(ChartBox):
         closed = np.vstack((plane.ellipse, plane.ellipse[:1]))
         painter.drawPolyline(frame.polygon(closed[:, 0], closed[:, 1]))
         start = frame.at(0, 0)
-        arrow(painter, start, frame.at(*plane.gradient), 2, theme.data_colour(2))
+        plain = self._plain()
+        arrow(painter, start, frame.at(*plain), 2, theme.data_colour(2))
         arrow(painter, start, frame.at(1, 0), 2, theme.colour("text"))
         if view.accepted >= 0:
             disc(painter, frame.at(view.fractions[view.accepted], 0), 5, theme.colour("ok"), theme.colour("surface"))
         painter.setFont(theme.font(theme.LEAST, bold=True))
         painter.setPen(theme.colour("text"))
-        for (x, y), words in (((1.0, 0.0), "natural"), (plane.gradient, "plain")):
-            under = 15 if y <= 0 else -6
-            painter.drawText(frame.at(x, y) + QPointF(-painter.fontMetrics().horizontalAdvance(words) / 2, under), words)
+        for (x, y), words in (((1.0, 0.0), "natural"), (plain, "plain")):
+            wide, tip = painter.fontMetrics().horizontalAdvance(words), frame.at(x, y)
+            left = min(max(tip.x() - wide / 2, frame.place.left() + 3), frame.place.right() - wide - 3)
+            painter.drawText(QPointF(left, max(tip.y() + (15 if y <= 0 else -6), frame.place.top() + 12)), words)
         painter.restore()
         frame.paint_axes(painter, "along the natural gradient (full steps)", "across it")
 

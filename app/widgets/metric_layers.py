@@ -107,7 +107,7 @@ class Layers:
         for key, series in self.tracks.dots.items():
             x, y = self._finite(*series.seen(x0, x1, max(pixels // 2, 20)))
             colour = theme.data_colour(self.tracks.colour(key), DOT)
-            self._shape(("dots", key), Dots, kept).show_points(x, y, colour)
+            self._shape(("dots", key), Dots, kept).show_points(x, y, colour, 2.5 * self._ratio)
         self._draw_reference(x0, x1, kept)
         for store in (self._curves, self._shapes):
             for name in [name for name in store if name not in kept]:
@@ -124,7 +124,7 @@ class Layers:
                 self._curve(("raw", track.line.key), track.raw, sight, pixels, (colour, FAINT, 1.0), kept)
             if track.line.points:
                 x, y = self._finite(*track.raw.seen(*sight, max(pixels // 4, 20)))
-                self._shape(("points", track.line.key), Dots, kept).show_points(x, y, colour, 5)
+                self._shape(("points", track.line.key), Dots, kept).show_points(x, y, colour, 5 * self._ratio)
             style = (colour, THIN, 1.0) if several or track.line.points else (colour, 255, 1.0 if self._plot.compact else 2.0)
             self._curve(("line", track.line.key), track.shown, sight, pixels, style, kept)
         if several and all(len(track.raw) for track in tracks):
@@ -150,6 +150,7 @@ class Layers:
             self._curves[name] = made = pg.PlotCurveItem()
             made.setZValue({"raw": -4, "line": 0, "mean": 2}[name[0]])
             self._plot.plot.addItem(made, ignoreBounds=True)
+        pen.setWidthF(pen.widthF() * self._ratio)
         self._curves[name].setSegmentedLineMode("on" if pen.widthF() > 1 else "off")
         self._curves[name].setData(x, y, connect="finite", pen=pen, antialias=True)
 
@@ -169,7 +170,7 @@ class Layers:
         colour = theme.colour("muted", 36)
         self._shape(("reference", "band"), Band, kept).show_between(xs, np.full(2, low), np.full(2, high), colour)
         self._shape(("reference", "point"), Dots, kept).show_points(
-            np.array([float(known.timesteps)]), np.array([mean]), theme.colour("muted"), 8
+            np.array([float(known.timesteps)]), np.array([mean]), theme.colour("muted"), 8 * self._ratio
         )
         self._stretch(np.array([low, high]))
 
@@ -188,6 +189,11 @@ class Layers:
                 heights = np.interp(at, x, y, left=np.nan, right=np.nan)
                 hidden += int(((heights > y0) & (heights < y1)).sum())
         return hidden
+
+    @property
+    def _ratio(self) -> float:
+        """Pixels of the screen to one of ours: pens that keep their width count in the former."""
+        return self._plot.devicePixelRatioF()
 
     def _up(self, y: np.ndarray) -> np.ndarray:
         """Values as heights: themselves, or their logarithms."""

@@ -18,7 +18,7 @@ class Marker:
     """A line across one plot, with the place it stands at written on it."""
 
     def __init__(self, plot: pg.PlotWidget, *, small: bool) -> None:
-        self._small, self._moments = small, np.empty(0)
+        self._plot, self._small, self._moments = plot, small, np.empty(0)
         self.line = Still(angle=90, movable=not small, label="" if small else "{value:,.0f}")
         self.ticks = Dots(4)
         for item in (self.ticks, self.line):
@@ -64,7 +64,7 @@ class Marker:
         """The ticks of the moments in sight, at the foot of the plot."""
         seen = self._moments[(self._moments >= x0) & (self._moments <= x1)]
         height = ends[0] + (ends[1] - ends[0]) * FOOT
-        self.ticks.show_points(seen, np.full(len(seen), height), theme.colour("accent", 170), 3.5)
+        self.ticks.show_points(seen, np.full(len(seen), height), theme.colour("accent", 170), 3.5 * self._plot.devicePixelRatioF())
 
     def restyle(self) -> None:
         """Take the colours of the theme in use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QPainter, QPen
 
 from app import theme
@@ -42,7 +42,7 @@ class NoiseChart(ChartBox):
         view = self._view
         kind = "white" if view.theta == 0 else f"Ornstein-Uhlenbeck, theta {view.theta:g}"
         lag = "" if math.isnan(view.target_lag) else f"; target network behind by {view.target_lag:.2%}"
-        return f"{kind}, sigma {view.sigma:g}; rms over these {len(view.history)} steps {self.spread():.3f}{lag}"
+        return f"{kind}, sigma {view.sigma:g}; band: ± rms of these {len(view.history)} steps, {self.spread():.3f}{lag}"
 
     def frame(self) -> ChartFrame:
         """Steps before now below, noise at the side, 0 in the middle."""
@@ -71,7 +71,3 @@ class NoiseChart(ChartBox):
             painter.setPen(QPen(theme.data_colour(column), 1.3))
             painter.drawPolyline(frame.polygon(steps, view.history[:, column]))
         painter.setClipping(False)
-        painter.setFont(theme.font(theme.LEAST))
-        painter.setPen(theme.colour("muted"))
-        place = QRectF(frame.place.left(), frame.at(0, -rms).y() + 2, frame.place.width() - 6, 14)
-        painter.drawText(place, Qt.AlignmentFlag.AlignRight, f"± rms = {rms:.3f}")

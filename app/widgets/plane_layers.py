@@ -96,7 +96,7 @@ def arrow_words(view: PlaneView | GridView) -> str:
     if isinstance(view, GridView):
         return ""
     if view.certainty is None:
-        return signed("← -, → + action")
+        return "← negative, → positive action"
     names = view.action_names or ("first", "last")
     return f"← {names[0]}, → {names[-1]}" + (", · between" if len(names) > 2 else "")
 

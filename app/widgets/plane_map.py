@@ -18,7 +18,7 @@ from app.widgets.chart_frame import ChartFrame, lines_of, paint_caption, paint_e
 from app.widgets.colour_scale import ColourScale
 
 STRIP, LINE, LONGEST_TRAIL = 20, 15, 500
-NARROW = 340
+NARROW = 440
 """Width below which the meaning of the arrows moves from the scale into the caption."""
 EMPTY = "Values and policy over the states appear here for CartPole, Pendulum, the mountain car and grid worlds."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QImage, QPainter, QPen
+from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPen
 
 from app import theme
 from app.protocol.rl import QSurfaceView
@@ -23,9 +23,11 @@ class QSurfaceChart(ChartBox):
         super().__init__("Q surface", "The critic's Q over state and action appears here with DDPG on Pendulum.", parent)
         self._view: QSurfaceView | None = None
         self._picture, self._scale = QImage(), ColourScale()
+        self._relative = False
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setToolTip(
             "The actor climbs this surface: its curve (solid) should follow the ridge, the best action in each column (dotted). "
-            "Where the two part, the actor lags or the critic bulges."
+            "Where the two part, the actor lags or the critic bulges. C: colours compare the actions of each column alone."
         )
 
     def show_view(self, view: QSurfaceView | None) -> None:
@@ -35,9 +37,20 @@ class QSurfaceChart(ChartBox):
 
     def renew(self) -> None:
         if self._view is not None:
-            self._scale = ColourScale.spanning(self._view.q)
-            self._picture = self._scale.picture(np.asarray(self._view.q, float)[::-1])
+            shown = self.shown()
+            self._scale = ColourScale.spanning(shown)
+            self._picture = self._scale.picture(shown[::-1])
         super().renew()
+
+    def set_relative(self, relative: bool) -> None:
+        """Colour Q less the best Q of its column, so that the action shows where the state outweighs it."""
+        self._relative = relative
+        self.renew()
+
+    def shown(self) -> np.ndarray:
+        """What the colours say, (m, n)."""
+        q = np.asarray(self._view.q, float)
+        return q - q.max(0) if self._relative else q
 
     def has_view(self) -> bool:
         return self._view is not None
@@ -70,7 +83,8 @@ class QSurfaceChart(ChartBox):
 
     def paint_chart(self, painter: QPainter, room: QRectF) -> None:
         view, frame = self._view, self.frame()
-        paint_scale(painter, self._scale, 8, room.top() + 1, "Q (viridis, linear)")
+        what = "Q − column's best" if self._relative else "Q"
+        paint_scale(painter, self._scale, 8, room.top() + 1, f"{what} (viridis, linear)", width=60)
         dx, dy = frame.place.width() / (len(view.x) - 1) / 2, frame.place.height() / (len(view.action) - 1) / 2
         painter.save()
         painter.setClipRect(frame.place)
@@ -84,3 +98,9 @@ class QSurfaceChart(ChartBox):
                     painter.drawPolyline(points)
         painter.restore()
         frame.paint_axes(painter, view.x_name, "action")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_C:
+            self.set_relative(not self._relative)
+        else:
+            super().keyPressEvent(event)

@@ -319,22 +319,28 @@ CHURN_NOISE = PlaneKnob(
     help="S_noise: deviation of the fresh noise; for pictures the paper takes 1.003.",
 )  # fmt: skip
 
+START = PlaneKnob(
+    name="start", title="Start noise", default=1.0, lo=0.25, hi=2.0,
+    help="The noise a walk starts with, as a share of what it should be; anything but 1 is a wrong start, which churn forgets.",
+)  # fmt: skip
+
 
 def _walk(
     formula: Formula, net: nn.Module, noise: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
     model = under(net, knobs)
     denoise, budget = torch.no_grad()(model), max(1, evaluations // model.passes)
+    y = knobs["start"] * formula.sigma_max * noise
     if solver.startswith(OWN):
         kind = solver.removeprefix(OWN)
         levels = karras_grid(formula.sigma_max, formula.sigma_min, 1 + FIXED[kind].steps(budget))
         times = formula.time(torch.from_numpy(levels)).tolist()
-        start = float(formula.signal(torch.tensor(times[0], dtype=torch.float64))) * formula.sigma_max * noise
+        start = float(formula.signal(torch.tensor(times[0], dtype=torch.float64))) * y
         steps = map(_in_y, walk_own(formula, denoise, start, times, kind))
     else:
         sigmas = grid((budget + 1) // 2 if solver == "heun" else budget, formula.sigma_max, formula.sigma_min)
         churn = Churn(amount=knobs["churn"], low=knobs["churn_low"], high=knobs["churn_high"], noise=knobs["churn_noise"])
-        steps = walk(denoise, formula.sigma_max * noise, sigmas, generator, order=2 if solver == "heun" else 1, churn=churn)
+        steps = walk(denoise, y, sigmas, generator, order=2 if solver == "heun" else 1, churn=churn)
     for step in steps:
         yield replace(step, evaluations=step.evaluations * model.passes)
 
@@ -371,7 +377,7 @@ def _row(formula: Formula, equation: str, watch_for: str, presets: tuple[Preset,
         title=formula.title, arxiv="2206.00364", equation=equation, watch_for=watch_for, build=partial(Preconditioned, formula),
         train=train, walk=partial(_walk, formula), forward=partial(_forward, formula), field=field, field_name="score",
         log_density=log_density, density_says="the ODE's own law, by Runge-Kutta 4 in steps of 0.25 of ln σ, with the exact divergence",
-        exact=ExactDenoiser, solvers=SOLVERS, evaluations=39, knobs=(CHURN, CHURN_LOW, CHURN_HIGH, CHURN_NOISE, GUIDANCE, LABEL),
+        exact=ExactDenoiser, solvers=SOLVERS, evaluations=39, knobs=(CHURN, CHURN_LOW, CHURN_HIGH, CHURN_NOISE, START, GUIDANCE, LABEL),
         presets=presets, ode=True,
     )  # fmt: skip
 
@@ -379,15 +385,17 @@ def _row(formula: Formula, equation: str, watch_for: str, presets: tuple[Preset,
 _WALK = "dy/dσ = (y − D) / σ"
 EDM = _row(
     edm(sd=1.0), f"D = [y + σ √(σ² + 1) F] / (σ² + 1), F sees y / √(σ² + 1) and ln(σ) / 4; {_WALK}",
-    "In few steps Heun lands where Euler needs many: turn the evaluations down to 9 and compare. Churn adds noise and takes it away "
-    "again, which forgets the errors of a network that has not learned enough.",
+    "At 39 evaluations Heun has arrived and Euler has not; at 9 it is the other way round, for order helps only where steps are short "
+    "enough. Churn adds noise and takes it away again, which forgets errors made before.",
     (
         Preset(title="Heun, 39 evaluations", sentence="The paper's sampler without churn: smooth lines.",
                settings={"solver": "heun", "evaluations": 39}),
         Preset(title="Euler, 39 evaluations", sentence="The same number of evaluations, first order.",
                settings={"solver": "euler", "evaluations": 39}),
-        Preset(title="Churn repairs", sentence="A network trained for 300 updates; churn draws its stray points back.",
-               settings={"solver": "heun", "evaluations": 159, "train_steps": 300, "churn": 40}),
+        Preset(title="Wrong start", sentence="Half the noise it should start with: the points end in the wrong places.",
+               settings={"solver": "heun", "evaluations": 119, "start": 0.5}),
+        Preset(title="Churn repairs", sentence="The same wrong start, with churn: fresh noise makes up for what was missing.",
+               settings={"solver": "heun", "evaluations": 119, "start": 0.5, "churn": 24}),
     ),
 )  # fmt: skip
 NOISE_ROW = _row(
@@ -406,7 +414,8 @@ VE_ROW = _row(
 )  # fmt: skip
 FLOW_ROW = _row(
     flow(), f"D = (y − σ F) / (1 + σ), F sees y / (1 + σ) and t = σ / (1 + σ); {_WALK}",
-    "This is flow matching, on the straight path x = (1 − t) x₀ + t ε. Solved in its own time its lines are straighter than in σ.",
+    "This is flow matching, on the straight path x = (1 − t) x₀ + t ε, written as a denoiser. The lines are those of every other row; "
+    "its own time and scale only place the steps differently.",
     (Preset(title="In its own time", sentence="Euler steps along the straight path.",
             settings={"solver": "own time, euler", "evaluations": 20}),),
 )  # fmt: skip

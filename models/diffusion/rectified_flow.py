@@ -173,7 +173,7 @@ def report(net, noise: Tensor, knobs: Knobs) -> dict[str, float | list[float]]:
 # --- reflow ---
 
 ROUNDS = 3
-SHARES = (0.4, 0.25, 0.25, 0.1)
+SHARES = (0.55, 0.2, 0.2, 0.05)
 """Of all updates: the three rounds, and the distillation."""
 PIECES, PIECE = 16, 1024
 """Pairs come in pieces, one solved for each of the first updates of a round, so that no update takes long."""
@@ -292,7 +292,7 @@ REFLOW = replace(
     build=Reflow, train=train_reflow, walk=walk_reflow, forward=forward_reflow,
     field=lambda net, x, time, knobs: field(net.at(knobs), x, time, knobs),
     log_density=lambda net, x, knobs: log_density(net.at(knobs), x, knobs), exact=None, report=report_reflow,
-    solvers=(*SOLVERS, ONE_STEP), train_steps=4000,
+    solvers=(*SOLVERS, ONE_STEP), train_steps=3000,
     knobs=(TOLERANCE, PlaneKnob(name="round", title="Round", default=ROUNDS, lo=1, hi=ROUNDS, whole=True,
                      help="1: rectified flow; 2 and 3: trained on the couplings of the round before."),),
     presets=(

@@ -339,7 +339,7 @@ VP = row(
         Preset(title="ODE", sentence="Smooth lines: the same noise always ends in the same point.",
                settings={"solver": "heun", "evaluations": 100}),
         Preset(title="SDE", sentence="Shivering paths, the same law.", settings={"solver": "euler-maruyama", "evaluations": 500}),
-        Preset(title="Corrector", sentence="Few predictor steps, each repaired by two Langevin steps.",
+        Preset(title="Corrector", sentence="A third of the evaluations predict, the others are Langevin steps at the level reached.",
                settings={"solver": "reverse-diffusion", "evaluations": 300, "corrections": 2, "ratio": 0.16}),
     ),
 )  # fmt: skip

@@ -39,11 +39,23 @@ class AdditiveCoupling(Layer):
 
 
 class Scaling(Layer):
-    """`h_i = e^{a_i} z_i`; log-det `sum a` (section 3.3). What is stored is a, the logarithm."""
+    """`h_i = e^{a_i} z_i`; log-det `sum a` (section 3.3). What is stored is a, the logarithm.
+
+    A first batch, if one is shown, sets a to unit spread, once (not in the paper: from 0, a reaches the small spread of pixels slowly).
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(dim))
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+
+    def initialise(self, x: Tensor) -> None:
+        """Each direction of this batch to standard deviation 1; a second call changes nothing."""
+        if self.initialised:
+            return
+        with torch.no_grad():
+            self.log_scale.copy_(-x.std(0, correction=0).clamp_min(1e-3).log())
+            self.initialised.fill_(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x * self.log_scale.exp(), self.log_scale.sum().expand(len(x))

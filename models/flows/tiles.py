@@ -20,6 +20,7 @@ from models.flows.coupling import GLOW_CONFIGS, GlowConfig, glow
 from models.flows.nice import NICE_CONFIGS, NiceConfig, nice
 
 VALUES = 256  # whole numbers a pixel may have
+MIDDLE = 0.5  # grey pixels are moved there, so that the noise, symmetric about 0, meets them half-way
 EDGE = 0.05  # kept away from both ends of the logit
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -49,14 +50,14 @@ class TileFlow(nn.Module):
     def encode(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures -> noise (N, D) and log|det dz/dv| (N,)."""
         x = v.flatten(1)
-        x, change = to_logit(x) if self.logit else (x, x.new_zeros(len(x)))
+        x, change = to_logit(x) if self.logit else (x - MIDDLE, x.new_zeros(len(x)))
         z, log_det = self.flow(x)
         return z, change + log_det
 
     def decode(self, z: Tensor) -> Tensor:
         """Noise -> pictures, as the flow gives them: samples may leave [0, 1] a little."""
         x, _ = self.flow.inverse(z)
-        return (from_logit(x) if self.logit else x).reshape(-1, *self.shape)
+        return (from_logit(x) if self.logit else x + MIDDLE).reshape(-1, *self.shape)
 
     def log_density(self, v: Tensor) -> Tensor:
         """log p(v) in nats (N,)."""
@@ -74,9 +75,9 @@ class TileFlow(nn.Module):
         return torch.randn(n, self.dims, generator=generator)
 
     def initialise(self, v: Tensor) -> None:
-        """Set actnorm from the first pictures, once."""
+        """Set actnorm, or NICE's scaling, from the first pictures, once."""
         x = v.flatten(1)
-        self.flow.initialise(to_logit(x)[0] if self.logit else x)
+        self.flow.initialise(to_logit(x)[0] if self.logit else x - MIDDLE)
 
 
 def glow_tiles(config: GlowConfig) -> TileFlow:

@@ -59,7 +59,19 @@ def test_what_a_dropped_model_leaves_is_freed_when_the_worker_is_idle(keeper, qt
     assert gone() is None and gc.get_freeze_count()
 
 
+def test_what_a_model_brought_is_frozen_without_a_collection(keeper, qtbot, monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(collecting.gc, "collect", lambda: calls.append(1))
+    keeper.follow(WorkerStatus(**IDLE))
+    model = Knot()
+    keeper.follow(WorkerStatus(**IDLE, models=("a",)))
+    qtbot.waitUntil(lambda: keeper._models == ("a",))
+    assert not calls and not any(each is model for each in gc.get_objects())
+
+
 def test_nothing_is_collected_while_a_run_goes_on_nor_again_without_reason(keeper, qtbot, monkeypatch) -> None:
+    keeper.follow(WorkerStatus(**IDLE, models=("a", "b")))
+    qtbot.waitUntil(lambda: keeper._models == ("a", "b"))
     calls = []
     monkeypatch.setattr(collecting.gc, "collect", lambda: calls.append(1))
     keeper.follow(WorkerStatus(**IDLE, models=("a",)))

@@ -14,6 +14,7 @@ from app import theme
 from app.protocol.rl import GridView, LampView, Landscape, LineSearchView, NoiseView, PlaneView, QSurfaceView, RatioView
 from app.widgets import plane_layers
 from app.widgets.chart_frame import padded, tick_words, ticks
+from app.widgets.colour_scale import ColourScale, figure
 from app.widgets.inside_view import InsideView
 from app.widgets.lamp_row import LampRow
 from app.widgets.landscape_chart import boundary
@@ -162,6 +163,14 @@ def test_a_grid_is_shown_with_its_agent_and_read_cell_by_cell(plane):
     assert isinstance(plane._view, GridView) and plane.layers() == ("value", "action")
 
 
+def test_a_scale_may_span_numbers_below_zero_and_tells_its_ends():
+    scale = ColourScale.spanning(np.array([-1600.0, -400.0, np.nan]))
+    assert scale.shares(np.array([-1600.0, -1000.0, -400.0, 0.0])).tolist() == [0, 0.5, 1, 1] and scale.ends() == ("−1,600", "−400")
+    assert ColourScale.spanning(np.array([-3.0, 1.0]), signed=True).top == 3 and figure(-0.25) == "−0.250" and figure(2.4e-4) == "2.4e-04"
+    flat = ColourScale.spanning(np.full((2, 2), 7.0))
+    assert np.isfinite(flat.shares(np.full((2, 2), 7.0))).all()
+
+
 # --- axes -------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +253,10 @@ def test_the_true_trust_region_is_where_the_kl_is_delta(inside):
     assert np.abs(radius - 1).max() < 0.02 and np.abs(line[:, 0]).max() == pytest.approx(1, abs=0.02)
     chart = inside(SEARCH, 1)
     assert colour_at(chart, chart.frame().at(0.64, 0)) == theme.colour("ok") and "gain" in chart.readout(chart.frame().at(0.5, 0.5))
+    assert chart._plain() == pytest.approx((0.8, 0.6))
+    flat = replace(LAND, y=GX / 10, kl=0.01 * (GX[None] ** 2 + GX[:, None] ** 2))
+    chart.show_view(replace(SEARCH, landscape=flat))
+    assert chart._plain() == pytest.approx((0.8 * 0.2125, 0.6 * 0.2125)) and chart.frame().place.height() > 100
     inside(replace(SEARCH, landscape=None))  # the next update has none: the last one stays
     assert chart.isVisible() and chart.has_view()
 
@@ -257,6 +270,9 @@ def test_the_q_surface_has_its_ridge_the_actor_and_the_right_way_up(inside):
     share = (SURFACE.q[row, column] - SURFACE.q.min()) / (SURFACE.q.max() - SURFACE.q.min())
     at = axes.at(float(SURFACE.x[column]), float(SURFACE.action[row]))
     assert colour_at(chart, at).getRgb()[:3] == table("viridis", int(share * 255))
+    chart.set_relative(True)
+    assert chart.shown().max(0) == pytest.approx(np.zeros(31)) and chart.shown().min() < -5
+    chart.set_relative(False)
     assert colour_at(chart, axes.at(-2.0, -0.9)).lightness() < 60 < colour_at(chart, axes.at(2.0, -0.9)).lightness()  # the actor's line
 
 

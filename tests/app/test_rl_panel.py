@@ -190,7 +190,7 @@ def test_curves_grow_and_the_agent_moves(panel):
     assert len(lines(panel)["1"].raw) == 8 and len(lines(panel)["1/eval"].raw) == 1
     assert panel.stage.agent.view.frame == fakes.frame(7)
     assert len(lines(panel, panel.stage.small.plots["train/approx_kl"])["1"].raw) == 9
-    assert panel.stage.curves.key.accessibleName() == "PPO, seed 0; evaluation, without chance; published 500 ± 0: on the way"
+    assert panel.stage.curves.key.accessibleName() == "PPO, seed 0; evaluation; published: on the way"
     panel.stage.curves.plot.refresh()
     assert panel.stage.curves.plot.reader.key.isHidden(), "nothing covers the curves"
     assert "2,304 of 100,000 steps" in panel.timeline.transport.text()

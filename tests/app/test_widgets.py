@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QColor, QEnterEvent, QImage, QRegion, QTextCursor
-from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QGraphicsItem, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app import theme
 from app.protocol.errors import ErrorReport, UserError
@@ -654,6 +654,16 @@ def test_names_in_the_legend_follow_the_theme(shown):
         theme.apply(choice)
         for _sample, label in view._legend.items:
             assert tokens.text[1:] in label.item.toHtml()
+
+
+def test_an_empty_plot_keeps_no_pictures(shown):
+    view = shown(CurveView(), 400, 200)
+    modes = lambda: {view._plot.getAxis(side).cacheMode() for side in ("left", "bottom")}  # noqa: E731
+    assert modes() == {QGraphicsItem.CacheMode.NoCache}
+    view.set_curve("a", Curve(np.arange(3), np.arange(3)))
+    assert modes() == {QGraphicsItem.CacheMode.DeviceCoordinateCache}
+    view.clear()
+    assert modes() == {QGraphicsItem.CacheMode.NoCache}
 
 
 def test_a_cursor_that_moves_leaves_the_rest_of_the_plot_alone(shown):

@@ -370,6 +370,12 @@ def bad_env():
         del gym.registry[f"Bad-{how}-v0"]
 
 
+def test_what_fails_while_a_run_is_made_leaves_no_folder(drive, bad_env, monkeypatch) -> None:
+    monkeypatch.setattr(Bad, "action_space", gym.spaces.Box(-np.inf, np.inf, (1,)))
+    assert "needs bounded real-valued actions" in sentence(drive(quick("ddpg", env="Bad-endless-v0")))
+    assert not rl_folder.root_of("").exists()
+
+
 @pytest.mark.parametrize(("how", "words"), [("raises", "failed while stepping: RuntimeError: the motor is stuck"), ("nan", "not finite")])
 def test_an_environment_that_fails_ends_the_run_with_a_sentence_and_keeps_it(how, words, drive, bad_env) -> None:
     good = drive(quick())

@@ -12,6 +12,7 @@ import pytest
 from app.protocol import commands, events
 from app.protocol.errors import UserError
 from app.worker.context import CancelRun
+from app.worker.run import Run
 from tests.worker.fakes import Bench, Long, Quick
 
 
@@ -53,6 +54,35 @@ def test_park_after_first_step_then_step_then_resume() -> None:
     bench.go()
     assert bench.names(1)[-1] == "Done" and bench.names(1).count("Step") == 6
     assert events.grammar_error(bench.of(1)) == ""
+
+
+def test_a_runner_knows_whether_somebody_waits_for_a_step() -> None:
+    """Free: it may gather several steps; stepping, or about to pause: each is wanted as it comes."""
+    told = []
+
+    def gathers(job, ctx):
+        for i in range(6):
+            told.append(ctx.stepping)
+            if ctx.stepping or i in (2, 5):
+                yield events.Step(index=i + 1, total=0)
+
+    bench = Bench({"quick": gathers})
+    bench.submit(1, Quick(count=6), park_after=1)
+    bench.go()
+    assert told == [True] and bench.names(1)[-2:] == ["Step", "Parked"]
+    bench.worker.post(commands.Resume(run_id=1))
+    bench.go()
+    assert told[1:] == [False] * 5 and [e.index for e in bench.of(1) if isinstance(e, events.Step)] == [1, 3, 6]
+
+
+def test_steps_told_together_share_their_time() -> None:
+    run = Run(commands.Submit(run_id=1, job=Quick()), None, None)
+    run.note_time(1.0)
+    run.note_step(events.Step(index=10, total=0))
+    assert run.seconds_per_step == pytest.approx(0.1)
+    run.note_time(0.1)
+    run.note_step(events.Step(index=11, total=0))
+    assert run.seconds_per_step == pytest.approx(0.1)
 
 
 def test_stepping_through_does_not_stop_after_the_last_step() -> None:

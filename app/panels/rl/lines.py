@@ -14,7 +14,7 @@ from app.widgets.number_field import written
 
 AXES = {STEPS: ("environment steps", ""), SECONDS: ("time of work", "s")}
 MOST_DOTS = 4000
-EVALUATION, INK = "evaluation, without chance", 7
+EVALUATION, INK = "evaluation", 7
 
 
 def lines(trainings: Sequence[Training], name: str, axis: str, labels: Mapping[str, str]) -> list[Line]:

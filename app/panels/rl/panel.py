@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QMimeData, Slot
+from PySide6.QtCore import QMimeData, QSize, Slot
 from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShortcut, QShowEvent
 
 from app.panels.base import Panel, Scene
@@ -96,6 +96,10 @@ class RlPanel(Panel):
         self.stage.compare.player.pause()
         self.trainings.stop()
         super().about_to_close()
+
+    def sizeHint(self) -> QSize:
+        """Many plots each wish for much room; together they are content with less, and leave the side bar its width."""
+        return self.minimumSizeHint()
 
     def showEvent(self, event: QShowEvent) -> None:
         """In sight again: what was told meanwhile is drawn at once, and the agent is watched."""

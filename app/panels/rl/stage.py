@@ -45,7 +45,7 @@ class Stage(QWidget):
         self.across.setStretchFactor(1, 1)
         self.rows.addWidget(self.across)
         self.rows.addWidget(self.pages)
-        self.rows.setSizes([360, 300])
+        self.rows.setSizes([420, 260])
         self.rows.setStretchFactor(0, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -94,7 +94,8 @@ class TokenSide(QWidget):
         surprise = "nothing before it" if math.isnan(nats) else f"{nats:.3f} nats"
         rows.append(("-log p", surprise, "how surprising the token was, given those before it"))
         read, touched = int(told.read[t]), int(told.touched[row, t])
-        rows.append(("pass", f"{read} token{'s' if read != 1 else ''}, {touched} experts", "tokens that the model read at once, and the experts of this layer it needed for them"))
+        tip = "tokens that the model read at once, and the experts of this layer it needed for them"
+        rows.append(("pass", f"{read} token{'s' if read != 1 else ''}, {touched} experts", tip))
         return rows
 
     @staticmethod

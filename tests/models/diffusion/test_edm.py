@@ -11,7 +11,7 @@ from models.diffusion import samplers, sde
 from models.diffusion.edm import FORMULAS, Churn, ExactDenoiser, Preconditioned, grid, log_likelihood, rates, velocity_of, walk, walk_own
 from models.diffusion.noise_model import ExactNoise
 from models.diffusion.schedule import SCHEDULES, NoiseSchedule
-from models.plane.metrics import slope
+from models.plane.metrics import sliced_wasserstein, slope
 from models.plane.mixture import Mixture
 from tests.models.diffusion.plane_cases import TWO, assert_same_law, normal, seeded
 
@@ -229,13 +229,24 @@ def test_churn_stays_within_its_levels():
     assert torch.equal(plain.x, outside.x)
 
 
-def test_churn_repairs_a_bad_start():
-    """Points that start from the wrong law (half the noise they should have) come closer to the data with churn than without."""
-    from models.plane.metrics import sliced_wasserstein
+def test_the_presets_tell_the_truth():
+    """A wrong start ends wrong, and churn repairs it; Heun beats Euler at 39 evaluations and loses at 9. On the exact mixture."""
+    row, truth, noise = framework.EDM, TWO.sample(2000, seeded(9))[0], normal(2000)
 
-    start, truth = 40 * normal(4000), TWO.sample(4000, seeded(9))[0]
-    ends = [last(walk(EXACT, start, grid(60), seeded(1), churn=Churn(amount=c))).x for c in (0.0, 24.0)]
-    assert sliced_wasserstein(ends[1], truth) < 0.5 * sliced_wasserstein(ends[0], truth)
+    def distance(settings):
+        knobs = row.settings({name: value for name, value in settings.items() if name not in ("solver", "evaluations")})
+        options = {"solver": settings["solver"], "evaluations": settings["evaluations"], "generator": seeded(1), "knobs": knobs}
+        return sliced_wasserstein(last(row.walk(EXACT, noise, **options)).x, truth)
+
+    presets = {preset.title: distance(preset.settings) for preset in row.presets}
+    assert presets["Churn repairs"] < 0.5 * presets["Wrong start"]
+    fine = last(walk(EXACT, 80 * noise, grid(150), seeded())).x
+
+    def error(solver, evaluations):
+        end = last(row.walk(EXACT, noise, solver=solver, evaluations=evaluations, generator=seeded(), knobs=row.settings({})))
+        return float((end.x - fine).norm(dim=1).mean())
+
+    assert error("heun", 39) < error("euler", 39) and error("heun", 9) > error("euler", 9)
 
 
 # --- likelihood ---

@@ -171,6 +171,18 @@ def test_nice_is_a_change_of_volume_by_the_scaling_alone():
     assert nice.spectrum(flow).tolist() == sorted((-a).exp().tolist(), reverse=True)
 
 
+def test_the_scaling_may_set_itself_once_from_a_first_batch():
+    layer, x = Scaling(3), torch.randn(500, 3) * torch.tensor([0.1, 1.0, 7.0])
+    layer.initialise(x)
+    assert torch.allclose(layer(x)[0].std(0, correction=0), torch.ones(3), atol=1e-5)
+    before = layer.log_scale.clone()
+    layer.initialise(3 * x)
+    resumed = Scaling(3)
+    resumed.load_state_dict(layer.state_dict())
+    resumed.initialise(3 * x)
+    assert torch.equal(layer.log_scale, before) and torch.equal(resumed.log_scale, before)
+
+
 def test_nice_with_nothing_learnt_is_its_prior():
     flow = seeded(0, lambda: nice.nice(NiceConfig(dim=6, couplings=4, width=8, depth=2, prior="logistic")))
     x = torch.randn(10, 6)

@@ -53,7 +53,7 @@ def test_a_uniform_law_costs_eight_bits():
 
 def test_bits_belong_to_probabilities_of_whole_numbers():
     """Two pixels of four equally likely values each cost two bits a pixel, whatever the fractions."""
-    flow = Flow([Nothing()], lambda z: torch.where((z < 4 / 256).all(1), 2 * math.log(64.0), -math.inf))
+    flow = Flow([Nothing()], lambda z: torch.where((z < 4 / 256 - 0.5).all(1), 2 * math.log(64.0), -math.inf))
     model = TileFlow(flow, (1, 1, 2), logit=False, prior="normal")
     x = torch.randint(4, (50, 1, 2, 1), dtype=torch.uint8).expand(50, 1, 2, 3)
     assert model.bits_per_dim(dequantise(x, 1, torch.Generator().manual_seed(0))).tolist() == pytest.approx([2.0] * 50)
