@@ -29,6 +29,10 @@ PANELS: tuple[PanelSpec, ...] = (
         "Prompt, edge map and pose: watch a picture form step by step",
     ),
     PanelSpec(
+        "plane", "Plane", "Diffusion", "wind", "app.panels.plane.panel:PlanePanel",
+        "Noise becomes data in two dimensions: diffusion, flow matching and normalizing flows side by side",
+    ),
+    PanelSpec(
         "chat", "Chat", "Language", "chat", "app.panels.chat.panel:ChatPanel",
         "Talk with a language model, and see every speculative round",
     ),
@@ -43,10 +47,6 @@ PANELS: tuple[PanelSpec, ...] = (
     PanelSpec(
         "attention_lab", "Lab", "Language", "sliders", "app.panels.attention_lab.panel:AttentionLabPanel",
         "One q, k, v under many attentions, FlashAttention tile by tile, and training side by side",
-    ),
-    PanelSpec(
-        "plane", "Plane", "Diffusion", "wind", "app.panels.plane.panel:PlanePanel",
-        "Noise becomes data in two dimensions: diffusion, flow matching and normalizing flows side by side",
     ),
     PanelSpec(
         "rl", "Reinforcement", "Agents", "chart", "app.panels.rl.panel:RlPanel",

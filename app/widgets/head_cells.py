@@ -26,10 +26,15 @@ class HeadCells:
     ranked: tuple[Head, ...] | None = None
     """The heads in another order than that of the layers."""
     _where: dict[Head, int] = field(default_factory=dict)
+    _most: int = 1
+
+    def __post_init__(self) -> None:
+        self.set_counts(self.counts)
 
     def set_counts(self, counts: Sequence[int]) -> None:
         """Another model."""
         self.counts, self.ranked = tuple(counts), None
+        self._most = max(self.counts, default=1)
 
     def rank(self, scores: np.ndarray | None) -> None:
         """Sort by a score (layers, most heads), largest first; nan comes last. None: layer by layer."""
@@ -45,7 +50,7 @@ class HeadCells:
     def across(self) -> int:
         """Heads in a line."""
         if self.ranked is None:
-            return max(self.counts, default=1)
+            return self._most
         return max(int(self.width // (SORTED + GAP)), 1)
 
     @property

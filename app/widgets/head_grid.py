@@ -156,16 +156,20 @@ class HeadGrid(QAbstractScrollArea):
         if self._base is None:
             self._base = self._paint_base()
         painter.drawPixmap(0, 0, self._base)
+        rows = self._row >= 0 and self._maps is not None and not self._score_name
         for head in self._in_sight():
+            chosen = head[0] == self._layer and head[1] in self._heads
+            if not (rows or chosen or head in self._edited or head == self._hover):
+                continue
             place = self._square(head)
-            if self._row >= 0 and self._maps is not None and not self._score_name:
+            if rows:
                 painter.setPen(QPen(theme.colour("warn"), 1))
                 at = place.top() + self._row * place.height()
                 painter.drawLine(QPointF(place.left(), at), QPointF(place.right(), at))
             if head in self._edited:
                 painter.setPen(QPen(theme.colour("error"), 2))
                 painter.drawLine(place.topLeft(), place.bottomRight())
-            if head[0] == self._layer and head[1] in self._heads:
+            if chosen:
                 painter.setPen(QPen(theme.colour("surface"), 3))
                 painter.drawRect(place)
                 painter.setPen(QPen(theme.colour("accent"), 2))
@@ -292,7 +296,7 @@ def thinned(maps: np.ndarray, side: float) -> np.ndarray:
     """The largest of each block, for squares of `side` pixels: (…, S, S) -> (…, s, s), s >= side if S is. Means would dim thin lines."""
     size = maps.shape[-1]
     block = max((n for n in range(1, size + 1) if size % n == 0 and size // n >= side), default=1)
-    return maps.reshape(*maps.shape[:-2], size // block, block, size // block, block).max((-3, -1))
+    return maps.reshape(*maps.shape[:-2], size // block, block, size // block, block).max(-1).max(-2)  # in this order four times as fast
 
 
 def mosaic(maps: np.ndarray, side: float, scale: ColourScale) -> QImage:

@@ -224,7 +224,8 @@ def test_stopped_and_resumed_it_ends_where_it_would_have(drive) -> None:
     hand.turn()
     assert isinstance(hand.cancel()[-1], Cancelled)
     folder = folder_of(hand.seen)
-    assert rl_folder.opened(folder).card().state == "stopped"
+    card = rl_folder.opened(folder).card()
+    assert (card.state, card.timesteps) == ("stopped", 256)
     again = drive(TrainRl(resume=folder.name, eval_every=-1, eval_episodes=2))
     assert again[-1].result.files["policy.safetensors"] == whole.files["policy.safetensors"]
     kept = [row["time/total_timesteps"] for row in csv.DictReader(again[-1].result.files["metrics.csv"].splitlines())]
