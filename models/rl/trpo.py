@@ -23,8 +23,8 @@ from models.rl.settings import TRPOSettings
 
 PROFILE = torch.linspace(0, 1.5, 31).tolist()
 """Fractions of the full step at which the pictures show KL and surrogate."""
-PLANE_X, PLANE_Y = torch.linspace(-0.5, 1.5, 13), torch.linspace(-1.0, 1.0, 13)
-PLANE_ROWS = 512
+PLANE_X, PLANE_HEIGHT = torch.linspace(-0.5, 1.5, 13), 13
+PLANE_STATES = 512
 """States, evenly taken from the rollout, over which the landscape is worked out."""
 
 
@@ -260,12 +260,15 @@ def landscape(search: LineSearch, gradient: Tensor, fisher: Fisher, delta: float
         return None
     plane = torch.stack((u, aside / aside.norm()))  # (2, P), of length 1
     curvature = torch.stack([plane @ fisher(row) for row in plane]) * length**2 / 2  # (2, 2): KL of (x, y) to second order
-    few = search.thinned(PLANE_ROWS)
-    found = torch.tensor([few.to(few.origin + length * (x * plane[0] + y * plane[1])) for y in PLANE_Y for x in PLANE_X])
+    edge = _ellipse(curvature, delta)
+    half = min(1.0, 1.5 * float(edge[:, 1].abs().max()))  # the trust region is often far narrower along w
+    ys = torch.linspace(-half, half, PLANE_HEIGHT)
+    few = search.thinned(PLANE_STATES)
+    found = torch.tensor([few.to(few.origin + length * (x * plane[0] + y * plane[1])) for y in ys for x in PLANE_X])
     networks.set_flat(search.parameters, search.origin)
-    kl, gain = found.view(len(PLANE_Y), len(PLANE_X), 2).unbind(-1)
+    kl, gain = found.view(len(ys), len(PLANE_X), 2).unbind(-1)
     toward = plane @ gradient / gradient.norm()
-    return Landscape(PLANE_X, PLANE_Y, kl, gain, (float(toward[0]), float(toward[1])), _ellipse(curvature, delta))
+    return Landscape(PLANE_X, ys, kl, gain, (float(toward[0]), float(toward[1])), edge)
 
 
 def _ellipse(form: Tensor, level: float, points: int = 97) -> Tensor:
