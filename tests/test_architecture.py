@@ -20,7 +20,22 @@ import pytest
 
 from app.jobs import JOBS, job_class
 from app.jobs.attention_lab import AttentionLengths, AttentionScale, FlashTiles
-from app.protocol import attention, chat, commands, derivatives, errors, events, infotext, job, models, payloads, plane, quadratic, rl, status
+from app.protocol import (
+    attention,
+    chat,
+    commands,
+    derivatives,
+    errors,
+    events,
+    infotext,
+    job,
+    models,
+    payloads,
+    plane,
+    quadratic,
+    rl,
+    status,
+)
 from app.registry import PANELS
 from app.runners import RUNNERS, runner
 from tests.app import attention_lab_fakes as lab_fakes

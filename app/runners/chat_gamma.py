@@ -181,6 +181,7 @@ def _report(job: GammaCurve, points: list[CurvePoint], acceptance: float, costs:
     notes += [f"The reply has only {len(job.reply_ids)} tokens."] * (len(job.reply_ids) < FEW)
     return GammaReport(
         drafter=job.drafter, points=told, best=max(range(len(told)), key=lambda place: told[place].tokens_per_s), acceptance=acceptance,
-        plain_s=costs.verify(1) + job.other_s, draft_s=costs.draft_s, verify_s=costs.verify_s, exact=job.temperature == 0 and job.drafter != "medusa",
+        plain_s=costs.verify(1) + job.other_s, draft_s=costs.draft_s, verify_s=costs.verify_s,
+        exact=job.temperature == 0 and job.drafter != "medusa",
         notes=tuple(notes),
     )  # fmt: skip

@@ -15,7 +15,6 @@ from app.panels.attention_lab.race_view import smoothed
 from app.panels.attention_lab.scale_words import jacobian_norm
 from app.panels.replay import Replay
 from app.protocol.payloads import Curve
-from app.settings import Settings
 from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.curve_view import CurveView
 from app.widgets.knob_sliders import KnobSliders, Setting
@@ -23,14 +22,6 @@ from app.widgets.map_cards import Card, MapCards
 from tests.app.attention_lab_fakes import LEARNERS, LabEngine, T, points, view
 
 MAPS, TILES, SCALE, TRAIN = range(4)
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 def build(qtbot, settings, engine=None, answer=True) -> AttentionLabPanel:

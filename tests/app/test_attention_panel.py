@@ -32,20 +32,11 @@ from app.panels.attention.selection import Focus
 from app.protocol.attention import SCORES
 from app.protocol.events import Progress
 from app.protocol.payloads import Image, Result
-from app.settings import Settings
 from app.widgets.matrix_axes import LEFT, TOP
 from tests.app.attention_fakes import AttentionEngine, looked_of, map_of, overview_of, weights
 
 TEXT = "The cat sat on the mat, and the cat slept."
 LONG = "one two three four five " * 130
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 def build(qtbot, settings) -> AttentionPanel:

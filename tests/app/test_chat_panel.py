@@ -29,16 +29,7 @@ from app.protocol.chat import ForcedToken
 from app.protocol.errors import ErrorReport
 from app.protocol.events import Progress
 from app.protocol.payloads import Result
-from app.settings import Settings
 from tests.app.chat_fakes import PROMPT_IDS, REPLY, ChatEngine, counters_of, rounds_of
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 def build(qtbot, settings, engine=None) -> ChatPanel:

@@ -11,16 +11,7 @@ from app.jobs.derivatives import Gradient
 from app.panels.derivatives.panel import DerivativesPanel, figure
 from app.protocol.derivatives import Rise, Surface
 from app.protocol.payloads import Result
-from app.settings import Settings
 from tests.app.image_panel_fakes import FakeEngine
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 def build(qtbot, settings) -> DerivativesPanel:

@@ -16,19 +16,10 @@ from app.panels.image.panel import ImagePanel
 from app.protocol.errors import ErrorReport
 from app.protocol.job import job_to_dict
 from app.protocol.payloads import Image, Person, Pose, Result
-from app.settings import Settings
 from app.widgets.image_view import to_qimage
 from tests.app.image_panel_fakes import FakeEngine, flat, picture_of
 
 JOB = Txt2Img(prompt="a red house", steps=5, seed=3)
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 @pytest.fixture

@@ -15,16 +15,7 @@ from app.panels.plane.panel import PlanePanel
 from app.panels.plane.stages import lattice_lines
 from app.protocol.payloads import Image, Result
 from app.protocol.plane import PlaneRow
-from app.settings import Settings
 from tests.app.plane_fakes import PlaneEngine, particles
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 @pytest.fixture(autouse=True)

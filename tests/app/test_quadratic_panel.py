@@ -10,16 +10,7 @@ from app.panels.quadratic.panel import QuadraticPanel
 from app.panels.quadratic.words import COLOURS, TITLES, figure
 from app.protocol.payloads import Result
 from app.protocol.quadratic import DescentPath, Landscape
-from app.settings import Settings
 from tests.app.image_panel_fakes import FakeEngine
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 def build(qtbot, settings) -> QuadraticPanel:

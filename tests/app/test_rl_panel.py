@@ -14,17 +14,8 @@ from app.panels.rl.panel import RlPanel
 from app.panels.rl.training import STEPS
 from app.protocol.payloads import Result
 from app.protocol.rl import RlChange, parse_settings
-from app.settings import Settings
 from tests.app import rl_fakes as fakes
 from tests.app.image_panel_fakes import FakeEngine
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 @pytest.fixture

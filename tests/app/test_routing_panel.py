@@ -15,7 +15,6 @@ from app.panels.routing.panel import RoutingPanel
 from app.protocol.errors import ErrorReport
 from app.protocol.events import Progress
 from app.protocol.payloads import Result
-from app.settings import Settings
 from tests.app.image_panel_fakes import FakeEngine
 from tests.app.routing_fakes import (
     LAYERS,
@@ -33,14 +32,6 @@ from tests.app.routing_fakes import (
 WORDS = ["<|end|>", "A", " fox", " is", " small", ".", "\n", "12", " +", " 30"]
 READY = {"ready": True, "title": "Mixture of experts", "sentence": "", "hint": "", "train": "", "checkpoints": [], "built_in": True}
 MISSING = READY | {"ready": False, "sentence": "It has not been trained yet.", "hint": "Train it."}
-
-
-@pytest.fixture
-def settings(tmp_path):
-    made = Settings(tmp_path / "settings")
-    yield made
-    made.flush()
-    made.storage.close()
 
 
 @pytest.fixture

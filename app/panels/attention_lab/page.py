@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from app.panels.replay import Replay
 from app.widgets.fact_rows import Row
+from app.widgets.scrolled import scrolled
 
 if TYPE_CHECKING:
     from app.panels.attention_lab.panel import AttentionLabPanel
@@ -101,7 +102,4 @@ def column(*widgets: QWidget) -> QScrollArea:
     for widget in widgets:
         layout.addWidget(widget)
     layout.addStretch(1)
-    scroll = QScrollArea(widgetResizable=True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setWidget(inside)
-    return scroll
+    return scrolled(inside)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app.panels.plane.data_form import DataForm
 from app.panels.plane.method_form import MethodForm
+from app.widgets.scrolled import fill
 
 COUNTS = (1, 2, 4)
 WIDTH = 288
@@ -38,12 +39,7 @@ class Side(QWidget):
         box.addWidget(line)
         box.addWidget(self.data)
         box.addStretch(1)
-        scroll = QScrollArea(widgetResizable=True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidget(inside)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        fill(self, inside)
         self._counts.idClicked.connect(self.count_chosen)
 
     def _head(self) -> QHBoxLayout:

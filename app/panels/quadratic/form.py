@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from app.jobs.quadratic import Quadratic
 from app.panels.quadratic.words import COLOURS, PRESETS, TITLES
 from app.widgets.knob_sliders import KnobSliders, Setting
 from app.widgets.param_form import ParamForm
+from app.widgets.scrolled import fill
 
 SKIPPED = ("eigenvalues", "angle", "entries", "b", "start", "methods", "steps", "side", "seed", "device", "dtype")
 NO_PRESET = "Presets …"
@@ -69,12 +70,7 @@ class Form(QWidget):
         box.addWidget(self.reset)
         box.addWidget(self.knobs)
         box.addStretch(1)
-        scroll = QScrollArea(widgetResizable=True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidget(inside)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        fill(self, inside)
 
     def chosen(self) -> tuple[str, ...]:
         """The ticked descents."""
