@@ -14,8 +14,8 @@ from app.widgets.inspector import Inspector
 from app.widgets.running_mean import running_mean
 
 LOSS_HEIGHT = 170
-WINDOW = 20
-"""Updates over which a loss is averaged for the eye."""
+MOST, WINDOW = 1000, 20
+"""Losses drawn of a lane, evenly over its updates, and how many of those are averaged for the eye."""
 
 
 class Beside(QWidget):
@@ -27,7 +27,7 @@ class Beside(QWidget):
         self.inspector, self.key = Inspector(), ColourKey()
         self.losses = CurveView(x_label="update", y_label="loss")
         self.losses.setFixedHeight(LOSS_HEIGHT)
-        self.losses.setToolTip(f"Loss of each network, averaged over {WINDOW} updates for the eye; methods have losses of their own kind")
+        self.losses.setToolTip(f"Loss of each network, averaged over {WINDOW} points for the eye; methods have losses of their own kind")
         self.losses.set_legend_shown(False)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
@@ -43,7 +43,8 @@ class Beside(QWidget):
         for key in set(self.losses.curves()) - {f"lane {lane.number}" for lane in learned}:
             self.losses.remove(key)
         for lane in learned:
-            x, y = np.array([(one.step, one.loss) for one in lane.told.losses], float).T
+            losses = lane.told.losses
+            x, y = np.array([(one.step, one.loss) for one in losses[:: max(1, len(losses) // MOST)]], float).T
             self.losses.set_curve(f"lane {lane.number}", Curve(x, running_mean(y, WINDOW), label="loss"), colour=lane.number)
         titles = [(lane.number, lane.told.card.title if lane.told.card else "") for lane in learned]
         self.key.set_entries([Entry(title, number) for number, title in titles] if len(lanes) > 1 else [])

@@ -30,6 +30,8 @@ from app.protocol.payloads import Result
 from app.protocol.plane import PlanePreset
 
 REDRAW_MS = 33
+LOSSES_MS = 250
+"""Between two redrawings of the losses."""
 TUNE_MS = 120
 """A dragged knob starts a walk after it has stood still for so long."""
 
@@ -46,7 +48,7 @@ class PlanePanel(Panel):
         self.side, self.stages, self.foot, self.beside = Side(), Stages(), Foot(), Beside()
         self.intake, self.sharing = Intake(self.errands, self), Sharing(self)
         self.foot.transport.add_widget(self.sharing.button)
-        self.drawing = self._stale_losses = False
+        self.drawing = False
         self.desk, self.tabs, self._hero = Desk(self), QTabBar(expanding=False, drawBase=False), QStackedWidget()
         for page, title, tip in ((self.stages, "Stage", "Particles, field and density"), (self.desk, "Desk", "Error against evaluations")):
             self._hero.addWidget(page)
@@ -55,6 +57,7 @@ class PlanePanel(Panel):
         self.arrange(self.side, self._hero, self.foot, self.beside)
         self._redraw = QTimer(self, singleShot=True, interval=REDRAW_MS)
         self._tune = QTimer(self, singleShot=True, interval=TUNE_MS)
+        self._losses = QTimer(self, singleShot=True, interval=LOSSES_MS)
         self._connect()
         self.show_lane(0)
 
@@ -67,7 +70,8 @@ class PlanePanel(Panel):
             (self.stages.pen_moved, self._on_pen), (self.stages.switched, self.redraw), (self.foot.dragged, self.player.go),
             (self.player.moved, self.redraw), (self.lanes.learned, self._on_learned), (self.lanes.moved, self._on_moved),
             (self.lanes.ended, self._on_ended), (self.errands.failed, self.show_error), (self.intake.picture, data.set_picture),
-            (self._redraw.timeout, self.redraw), (self._tune.timeout, self._on_tune), (self.tabs.currentChanged, self.show_page),
+            (self._redraw.timeout, self.redraw), (self._tune.timeout, self._on_tune), (self._losses.timeout, self.show_losses),
+            (self.tabs.currentChanged, self.show_page),
         ):  # fmt: skip
             signal.connect(slot)
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
@@ -99,7 +103,7 @@ class PlanePanel(Panel):
         """One, two or four methods."""
         self.lanes.set_count(count)
         self.stages.set_count(count)
-        self._stale_losses = True
+        self.show_losses()
         self.show_lane(self.lanes.chosen)
         self.touch()
 
@@ -168,12 +172,20 @@ class PlanePanel(Panel):
 
     @Slot()
     def _on_learned(self) -> None:
-        self._stale_losses = True
+        self._show_losses_soon()
         self.redraw_soon()
+
+    def _show_losses_soon(self) -> None:
+        if not self._losses.isActive():
+            self._losses.start()
+
+    @Slot()
+    def show_losses(self) -> None:
+        """Draw the losses of all lanes."""
+        self.beside.show_losses(self.lanes.all)
 
     @Slot()
     def _on_moved(self) -> None:
-        self._stale_losses = True
         self.player.grown(self.lanes.lead.told)
         self.redraw_soon()
 
@@ -183,15 +195,13 @@ class PlanePanel(Panel):
             self.show_error(lane.failure)
         if lane.told.notice:
             self.show_message("warn", lane.told.notice)
+        self.show_losses()
         if self.lanes.state == "idle" and self.lanes.lead.told.moments:
             self.player.ended()
 
     @Slot()
     def redraw(self) -> None:
         """Everything that depends on the moment and on what the lanes have told."""
-        if self._stale_losses:
-            self.beside.show_losses(self.lanes.all)
-            self._stale_losses = False
         index, lead = self.player.index, self.lanes.lead.told
         for lane in self.lanes.all:
             at = self.moment_of(lane)
