@@ -159,11 +159,12 @@ class _Number(_Row):
         self.top = min(setting.hi, setting.reach or setting.hi)
         self.by_ratio = setting.lo > 0 and self.top / setting.lo >= LOGARITHMIC
         self.slider = QSlider(Qt.Orientation.Horizontal, minimum=0, maximum=STEPS)
-        self.box = theme.pad(QDoubleSpinBox(decimals=0 if self.whole else 2))
+        self.decimals = 0 if self.whole else _decimals(setting)
+        self.box = theme.pad(QDoubleSpinBox(decimals=self.decimals))
         self.box.setRange(setting.lo, setting.hi)
         self.box.setSingleStep(setting.step)
         self.box.setKeyboardTracking(False)
-        self.box.setFixedWidth(_NUMBER_WIDTH)
+        self.box.setFixedWidth(_NUMBER_WIDTH + 8 * max(0, self.decimals - 3))
         dragged = setting.hi < SEEDS
         widget, row = QWidget(), QHBoxLayout()
         widget.setLayout(row)
@@ -181,7 +182,7 @@ class _Number(_Row):
         self.box.valueChanged.connect(self._on_typed)
 
     def value(self) -> int | float:
-        return round(self.box.value()) if self.whole else round(self.box.value(), 4)
+        return round(self.box.value()) if self.whole else round(self.box.value(), max(4, self.decimals))
 
     def _put(self, value: Any) -> None:
         self.box.setValue(value)
@@ -213,6 +214,12 @@ class _Number(_Row):
             self.slider.setValue(self._place(value))
             self._silent = False
             self._tell()
+
+
+def _decimals(setting: Setting) -> int:
+    """Two, or as many as tell the smallest values of a range apart that begins below a hundredth."""
+    small = min((abs(value) for value in (setting.lo, setting.value) if value), default=1.0)
+    return 2 if small >= 0.01 or setting.lo <= 0 else math.ceil(-math.log10(small))
 
 
 def _make(setting: Setting, parent: QWidget) -> _Row:

@@ -15,6 +15,7 @@ from app.panels.plane.panel import PlanePanel
 from app.panels.plane.stages import lattice_lines
 from app.protocol.payloads import Image, Result
 from app.protocol.plane import PlaneRow
+from app.widgets.knob_sliders import KnobSliders, Setting
 from tests.app.plane_fakes import PlaneEngine, particles
 
 
@@ -168,6 +169,17 @@ def test_a_knob_turned_while_a_network_learns_waits_for_it(panel, qtbot):
     panel.side.method.knobs.editor("churn").setValue(200)
     qtbot.waitUntil(lambda: len(panel.engine.runs()) == 2, timeout=2000)
     assert panel.engine.runs()[1].policy == "follow"
+
+
+def test_small_numbers_of_a_knob_are_kept(qtbot):
+    sliders = KnobSliders()
+    qtbot.addWidget(sliders)
+    sliders.set_settings([Setting("tolerance", 1e-4, "Tolerance", "", 1e-6, 0.1, 0.001)])
+    assert sliders.values() == {"tolerance": 1e-4}
+    sliders.editor("tolerance").setValue(0)
+    assert sliders.values() == {"tolerance": 1e-6}
+    sliders.editor("tolerance").setValue(200)
+    assert sliders.values()["tolerance"] == pytest.approx(10**-3.5, rel=0.01)
 
 
 def test_late_records_of_an_older_run_do_not_mix_with_a_newer_one(panel):
