@@ -49,15 +49,15 @@ PANELS: tuple[PanelSpec, ...] = (
         "One q, k, v under many attentions, FlashAttention tile by tile, and training side by side",
     ),
     PanelSpec(
-        "rl", "Reinforcement", "Agents", "chart", "app.panels.rl.panel:RlPanel",
+        "rl", "RL", "Agents", "chart", "app.panels.rl.panel:RlPanel",
         "Train agents and watch them learn: living agent, curves, lamps, and every policy of the past",
     ),
     PanelSpec(
-        "quadratic", "Descent", "Mathematics", "down", "app.panels.quadratic.panel:QuadraticPanel",
+        "quadratic", "Descent", "Maths", "down", "app.panels.quadratic.panel:QuadraticPanel",
         "Minimising a quadratic: steepest descent, momentum, conjugate gradients and Newton on one landscape",
     ),
     PanelSpec(
-        "derivatives", "Derivatives", "Mathematics", "rotate", "app.panels.derivatives.panel:DerivativesPanel",
+        "derivatives", "Slopes", "Maths", "rotate", "app.panels.derivatives.panel:DerivativesPanel",
         "Partial and directional derivatives, gradient and tangent plane of a function you type",
     ),
 )  # fmt: skip

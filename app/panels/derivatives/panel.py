@@ -41,7 +41,7 @@ class DerivativesPanel(Panel):
     """Joins form, stage, surface and plots."""
 
     panel_id = "derivatives"
-    title = "Derivatives"
+    title = "Slopes"
 
     def __init__(self, engine: Any, settings: Any, parent: Any = None) -> None:
         super().__init__(engine, settings, parent)
