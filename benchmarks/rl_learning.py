@@ -12,6 +12,7 @@ import statistics
 import time
 from pathlib import Path
 
+import report  # noqa: F401 - puts the program on the path
 import torch
 
 from models.rl.algorithms import algorithm
