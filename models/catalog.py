@@ -17,7 +17,7 @@ import platformdirs
 import torch
 from torch import nn
 
-from models.checkpoint import CheckpointError, Keymap, Progress, find_files, load_into
+from models.checkpoint import CheckpointError, Keymap, Progress, Storage, find_files, load_into
 from models.nn.packed import pack_convolutions
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class ModelSpec:
     file: str
     keymap: Keymap | None
     licence: str
+    storage: Storage = "fp16"
+    """How a training writes it: shipped weights may be 120 MiB together."""
 
     @property
     def path(self) -> Path:
@@ -171,7 +173,7 @@ def _drafter(model: str, kind: str, title: str) -> ModelSpec:
 
         return drafters.build(model, kind, weights_folder() / f"{model}-{kind}")
 
-    return ModelSpec(key=f"{model}/{kind}", title=title, build=build, file=f"{model}-{kind}", keymap=None, licence=DRAFTER_LICENCE)
+    return ModelSpec(f"{model}/{kind}", title, build, f"{model}-{kind}", None, DRAFTER_LICENCE, storage="int8")
 
 
 SPECS: dict[str, ModelSpec | LanguageSpec] = {
@@ -192,7 +194,7 @@ SPECS: dict[str, ModelSpec | LanguageSpec] = {
         _drafter("smollm2", "eagle", "EAGLE layer for SmolLM2"),
         _drafter("smollm2", "mtp", "Multi-token heads for SmolLM2"),
         _drafter("smollm2", "draft", "Draft model for SmolLM2"),
-        ModelSpec("builtin-moe", "Mixture of experts", _mixture, "builtin-moe", None, MIXTURE_LICENCE),
+        ModelSpec("builtin-moe", "Mixture of experts", _mixture, "builtin-moe", None, MIXTURE_LICENCE, storage="int8"),
     )
 }
 

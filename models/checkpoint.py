@@ -10,15 +10,20 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models import int8_blocks
+
 KeymapEntry = str | tuple[str, Callable[[Tensor], Tensor]] | None
 Keymap = Mapping[str, KeymapEntry]
 Progress = Callable[[int, int], None]
+Storage = Literal["fp16", "int8"]
+"""How floating tensors are written: all in fp16, or the large ones in blocks of int8 (`models/int8_blocks.py`)."""
 
 MAX_SHARD_BYTES = 20 * 2**20 - 256 * 2**10  # under 20 MiB, with room for the header
 PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
@@ -79,7 +84,7 @@ def _shard_name(stem: str, number: int, count: int) -> str:
 
 
 class Checkpoint:
-    """One or several open safetensors files seen as one; a tensor is read when it is asked for."""
+    """One or several open safetensors files seen as one; a tensor is read when it is asked for, blocks of int8 as fp16."""
 
     def __init__(self, files: Path | str | Iterable[Path | str]) -> None:
         paths = [files] if isinstance(files, (str, Path)) else list(files)
@@ -96,13 +101,22 @@ class Checkpoint:
 
     @property
     def names(self) -> list[str]:
-        return list(self._handles)
+        return [name for name in self._handles if not self._is_scale(name)]
+
+    def _is_scale(self, name: str) -> bool:
+        return name.endswith(int8_blocks.SCALE) and name.removesuffix(int8_blocks.SCALE) in self._handles
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._handles[name].get_slice(name).get_shape())
 
     def read(self, name: str) -> Tensor:
-        return self._handles[name].get_tensor(name)
+        stored, scale = self._handles[name].get_tensor(name), name + int8_blocks.SCALE
+        if scale not in self._handles:
+            return stored
+        try:
+            return int8_blocks.dequantise(stored, self._handles[scale].get_tensor(scale))
+        except ValueError as error:
+            raise CheckpointError(f"{name} in {_titles(self.paths)} is damaged ({error}).", "Fetch it again.") from None
 
 
 def _open(path: Path):
@@ -240,16 +254,16 @@ def save_sharded(
     path: Path | str,
     metadata: Mapping[str, str] | None = None,
     max_bytes: int = MAX_SHARD_BYTES,
+    storage: Storage = "fp16",
 ) -> list[Path]:
-    """Write tensors in fp16 to `path`.safetensors, or to shards with an index if they exceed `max_bytes`.
+    """Write tensors to `path`.safetensors, or to shards with an index if they exceed `max_bytes`.
 
     Each file is written beside its place and then moved there; files of an earlier layout are removed last.
     Raises CheckpointError if a value does not fit fp16.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    halves = {name: _half(name, tensor) for name, tensor in state.items()}
-    shards = _split(halves, max_bytes)
+    shards = _split(_stored(state, storage), max_bytes)
     if len(shards) == 1:
         files = [path.with_name(f"{path.name}.safetensors")]
     else:
@@ -263,6 +277,15 @@ def save_sharded(
         if _belongs(old.name, path.name) and old not in written:
             old.unlink()
     return written
+
+
+def _stored(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+    """What a file will hold."""
+    stored = {name: _half(name, tensor) for name, tensor in state.items()}
+    if storage == "int8":
+        for name in [name for name, tensor in state.items() if int8_blocks.worthwhile(tensor)]:
+            stored[name], stored[name + int8_blocks.SCALE] = int8_blocks.quantise(state[name])
+    return stored
 
 
 def _half(name: str, tensor: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from models.checkpoint import Checkpoint, CheckpointError
@@ -119,11 +118,8 @@ def _memory_from(shapes: dict[str, tuple[int, ...]], path: Path, config: LlamaCo
 
 def header(path: Path) -> dict[str, tuple[int, ...]]:
     """Shapes by name of the tensors at `path` (without suffix); none is read. Raises CheckpointError for damaged files."""
-    found = {}
-    for file in Checkpoint(path).paths:
-        with safe_open(file, framework="pt") as handle:
-            found |= {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}
-    return found
+    checkpoint = Checkpoint(path)
+    return {name: checkpoint.shape(name) for name in checkpoint.names}
 
 
 def _count(shapes: dict[str, tuple[int, ...]], group: str) -> int:

@@ -130,6 +130,8 @@ def whole_batch(error: Tensor) -> Tensor:
     return error.square().mean().sqrt()
 
 
+ADAPTIVE = "dopri5"
+TITLES = {**{name: fixed.title for name, fixed in FIXED.items()}, ADAPTIVE: "Dormand-Prince"}
 NORMS: dict[str, Norm] = {"sample": worst_sample, "batch": whole_batch}
 
 
@@ -175,6 +177,13 @@ def dormand_prince(
             rejected += 1
         if t != end:
             _check_going(t, h, error, evaluations, max_evaluations)
+
+
+def along(f: Velocity, x: Tensor, times: Sequence[float], solver: str, tolerance: float) -> Iterator[OdeStep]:
+    """In fixed steps along the times; or, by dopri5, from the first to the last of them in steps that meet the tolerance."""
+    if solver == ADAPTIVE:
+        return dormand_prince(f, x, times[0], times[-1], rtol=tolerance, atol=tolerance)
+    return integrate(f, x, times, solver)
 
 
 def final(steps: Iterator[OdeStep]) -> OdeStep:

@@ -201,8 +201,9 @@ def follow(job: Training, ctx: Ctx, steps: Iterator[TrainStep | Event]) -> Run:
 
 
 def save(key: str, state: dict[str, Tensor]) -> None:
+    spec = catalog.spec(key)
     try:
-        checkpoint.save_sharded(state, catalog.spec(key).path)
+        checkpoint.save_sharded(state, spec.path, storage=spec.storage)
     except OSError as error:
         raise UserError(
             f"The weights could not be written: {error.strerror}.",

@@ -27,7 +27,7 @@ from models.fitting import FitConfig
 from models.plane.data import MOST_CLASSES, Cloud
 from models.plane.errors import PlaneError
 from models.plane.learn import Batch, learn
-from models.plane.method import Knobs, Method, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, Preset
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
 from models.steps import TrainStep
@@ -179,7 +179,7 @@ _PRESETS = (
 def _row(title: str, arxiv: str, equation: str, watch_for: str, guide: sde.Guide) -> Method:
     return replace(
         sde.row(_VP, equation, watch_for, _PRESETS, guide), title=title, arxiv=arxiv, build=build, train=train, exact=exact,
-        knobs=(_SCALE, _PART, sde.CORRECTIONS, sde.RATIO), log_density=None, density_says="",
+        knobs=(_SCALE, _PART, TOLERANCE, sde.CORRECTIONS, sde.RATIO), log_density=None, density_says="",
         report=partial(against_scale, guide),
     )  # fmt: skip
 

@@ -30,10 +30,10 @@ from models.diffusion.sde import vp
 from models.fitting import FitConfig
 from models.plane.data import MOST_CLASSES, Cloud
 from models.plane.learn import Batch, learn
-from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Preset
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
-from models.solvers import FIXED, evenly, integrate, solve, with_divergence
+from models.solvers import ADAPTIVE, FIXED, TITLES, along, evenly, final, integrate, with_divergence
 from models.steps import TrainStep
 
 Denoise = Callable[[Tensor, float], Tensor]
@@ -258,6 +258,21 @@ def walk(
         )  # fmt: skip
 
 
+def walk_levels(denoise: Denoise, y: Tensor, sigmas: Sequence[float], solver: str, tolerance: float) -> Iterator[PlaneStep]:
+    """`dy/dsigma = (y - D) / sigma` along levels above 0, falling or rising; dopri5 goes from the first to the last in its own steps."""
+    logarithmic = solver == ADAPTIVE  # the lines are as smooth everywhere in ln sigma, and in sigma nearly straight only far out
+
+    def slope(y: Tensor, at: float) -> Tensor:
+        return y - denoise(y, math.exp(at)) if logarithmic else (y - denoise(y, at)) / at
+
+    for step in along(slope, y, [math.log(sigma) for sigma in sigmas] if logarithmic else sigmas, solver, tolerance):
+        sigma, before = (math.exp(t) if logarithmic else t for t in (step.t, step.t - step.h))
+        yield PlaneStep(
+            x=step.x, time=sigma, signal=1.0, noise=sigma, evaluations=step.evaluations, last=step.last,
+            says=f"{TITLES[solver]}: y += ({sigma:.3g} − {before:.3g}) (y − D(y; σ)) / σ, σ = {before:.3g}" if step.h else "",
+        )  # fmt: skip
+
+
 def velocity_of(formula: Formula, denoise: Denoise) -> Denoise:
     """dx/dt of the ODE in the formula's own scale and time (eq. 81)."""
 
@@ -292,22 +307,26 @@ def walk_own(formula: Formula, denoise: Denoise, x: Tensor, times: Sequence[floa
         yield PlaneStep(x=step.x, time=step.t, signal=s, noise=s * sigma, evaluations=step.evaluations, last=step.last, says=says)
 
 
-def log_likelihood(denoise: Denoise, x: Tensor, sigma_min: float, sigma_max: float, step: float = 0.25) -> Tensor:
-    """log p(x), (N,) nats: `dy/d ln sigma = y - D` from sigma_min to sigma_max with its exact divergence, by Runge-Kutta 4.
+def log_likelihood(
+    denoise: Denoise, x: Tensor, sigma_min: float, sigma_max: float, *, solver: str = ADAPTIVE, tolerance: float = TOLERANCE.default,
+    step: float = 0.25,
+) -> tuple[Tensor, int]:
+    """log p(x), (N,) nats, and the evaluations it took: `dy/d ln sigma = y - D` from sigma_min to sigma_max with its exact divergence.
 
-    The law at sigma_max is taken for N(0, 1 + sigma_max^2). It agrees with `sde.log_likelihood`, whose time and scale are others.
-    """
+    By dopri5 to the tolerance, or by a fixed solver in equal steps. The law at sigma_max is taken for N(0, 1 + sigma_max^2). It agrees with
+    `sde.log_likelihood`, whose time and scale are others.
+    """  # fmt: skip
     levels = evenly(math.log(sigma_min), math.log(sigma_max), math.ceil(math.log(sigma_max / sigma_min) / step))
     state = torch.cat([x, x.new_zeros(len(x), 1)], 1)
-    end = solve(with_divergence(lambda y, level: y - denoise(y, math.exp(level))), state, levels, "rk4")
-    variance, d = 1 + sigma_max**2, x.shape[1]
-    return end[:, -1] - end[:, :-1].square().sum(1) / (2 * variance) - d / 2 * math.log(2 * math.pi * variance)
+    end = final(along(with_divergence(lambda y, level: y - denoise(y, math.exp(level))), state, levels, solver, tolerance))
+    y, gained, variance, d = end.x[:, :-1], end.x[:, -1], 1 + sigma_max**2, x.shape[1]
+    return gained - y.square().sum(1) / (2 * variance) - d / 2 * math.log(2 * math.pi * variance), end.evaluations
 
 
 # --- the plane's rows ---
 
 OWN = "own time, "
-SOLVERS = ("heun", "euler", OWN + "heun", OWN + "euler")
+SOLVERS = ("heun", "euler", ADAPTIVE, OWN + "heun", OWN + "euler")
 CHURN = PlaneKnob(
     name="churn", title="Churn", default=0.0, lo=0.0, hi=200.0,
     help="S_churn: fresh noise in every step, taken away again by a longer step; it forgets the errors made so far. 0: none.",
@@ -337,6 +356,8 @@ def _walk(
         times = formula.time(torch.from_numpy(levels)).tolist()
         start = float(formula.signal(torch.tensor(times[0], dtype=torch.float64))) * y
         steps = map(_in_y, walk_own(formula, denoise, start, times, kind))
+    elif solver == ADAPTIVE:
+        steps = walk_levels(denoise, y, [formula.sigma_max, formula.sigma_min], solver, knobs["tolerance"])
     else:
         sigmas = grid((budget + 1) // 2 if solver == "heun" else budget, formula.sigma_max, formula.sigma_min)
         churn = Churn(amount=knobs["churn"], low=knobs["churn_low"], high=knobs["churn_high"], noise=knobs["churn_noise"])
@@ -354,15 +375,11 @@ def _forward(
     formula: Formula, net: nn.Module, x: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
     """The ODE from sigma_min up to sigma_max, without churn; the points are taken for data at sigma_min."""
-    model = under(net, knobs)
-    denoise, kind = torch.no_grad()(model), solver.removeprefix(OWN)
-    n = FIXED[kind].steps(max(1, evaluations // model.passes))
+    model, kind = under(net, knobs), solver.removeprefix(OWN)
+    n = 1 if kind == ADAPTIVE else FIXED[kind].steps(max(1, evaluations // model.passes))
     levels = karras_grid(formula.sigma_max, formula.sigma_min, n + 1)[::-1].tolist()
-    for step in integrate(lambda y, sigma: (y - denoise(y, sigma)) / sigma, x, levels, kind):
-        yield PlaneStep(
-            x=step.x, time=step.t, signal=1.0, noise=step.t, evaluations=step.evaluations * model.passes, last=step.last,
-            says=f"y += {step.h:.3g} (y − D(y; σ)) / σ, σ = {step.t - step.h:.3g}" if step.h else "",
-        )  # fmt: skip
+    for step in walk_levels(torch.no_grad()(model), x, levels, kind, knobs["tolerance"]):
+        yield replace(step, evaluations=step.evaluations * model.passes)
 
 
 def _row(formula: Formula, equation: str, watch_for: str, presets: tuple[Preset, ...] = ()) -> Method:
@@ -371,13 +388,14 @@ def _row(formula: Formula, equation: str, watch_for: str, presets: tuple[Preset,
         return (torch.no_grad()(under(net, knobs))(x, sigma) - x) / sigma**2
 
     def log_density(net: nn.Module, x: Tensor, knobs: Knobs) -> Tensor:
-        return log_likelihood(under(net, knobs), x, formula.sigma_min, formula.sigma_max)
+        return log_likelihood(under(net, knobs), x, formula.sigma_min, formula.sigma_max, tolerance=knobs["tolerance"])[0]
 
     return Method(
         title=formula.title, arxiv="2206.00364", equation=equation, watch_for=watch_for, build=partial(Preconditioned, formula),
         train=train, walk=partial(_walk, formula), forward=partial(_forward, formula), field=field, field_name="score",
-        log_density=log_density, density_says="the ODE's own law, by Runge-Kutta 4 in steps of 0.25 of ln σ, with the exact divergence",
-        exact=ExactDenoiser, solvers=SOLVERS, evaluations=39, knobs=(CHURN, CHURN_LOW, CHURN_HIGH, CHURN_NOISE, START, GUIDANCE, LABEL),
+        log_density=log_density, density_says="the ODE's own law, by dopri5 to the tolerance, with the exact divergence",
+        exact=ExactDenoiser, solvers=SOLVERS, evaluations=39,
+        knobs=(TOLERANCE, CHURN, CHURN_LOW, CHURN_HIGH, CHURN_NOISE, START, GUIDANCE, LABEL),
         presets=presets, ode=True,
     )  # fmt: skip
 

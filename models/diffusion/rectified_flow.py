@@ -23,21 +23,16 @@ from torch import Tensor, nn
 from models.fitting import FitConfig, Loss, generator_for
 from models.plane.data import Cloud
 from models.plane.learn import Batch, guarded, learn
-from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Preset
 from models.plane.metrics import straightness
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
-from models.solvers import FIXED, dormand_prince, evenly, integrate, solve, with_divergence
+from models.solvers import ADAPTIVE, FIXED, TITLES, along, evenly, integrate, solve, with_divergence
 from models.steps import TrainStep
 
 SIGMA_MIN = 0.01
 """Of flow matching: the noise left at t = 1, in units of the data."""
-ADAPTIVE = "dopri5"
 SOLVERS = ("heun", "euler", "midpoint", "rk4", ADAPTIVE)
-TOLERANCE = PlaneKnob(
-    name="tolerance", title="Tolerance", default=1e-4, lo=1e-6, hi=0.1,
-    help="Error that dopri5 allows a step of the worst particle; below 1e-6 float32 cannot tell.",
-)  # fmt: skip
 ONE_STEP = "one-step"
 Velocity = Callable[[Tensor, float], Tensor]
 
@@ -114,16 +109,12 @@ def follow(
     v: Velocity, x: Tensor, start: float, end: float, solver: str, evaluations: int, knobs: Knobs, sigma_min: float = 0.0
 ) -> Iterator[PlaneStep]:
     """The flow from one time to another, rising to data or falling to noise: in even steps, or in those that dopri5 chooses."""
-    if solver == ADAPTIVE:
-        title, steps = "Dormand-Prince", dormand_prince(v, x, start, end, rtol=knobs["tolerance"], atol=knobs["tolerance"])
-    else:
-        title = FIXED[solver].title
-        steps = integrate(v, x, evenly(start, end, FIXED[solver].steps(evaluations)), solver)
-    for step in steps:
+    times = [start, end] if solver == ADAPTIVE else evenly(start, end, FIXED[solver].steps(evaluations))
+    for step in along(v, x, times, solver, knobs["tolerance"]):
         error = "" if step.error is None else f", error {step.error:.2f} of the tolerance"
         yield PlaneStep(
             x=step.x, time=step.t, evaluations=step.evaluations, last=step.last, signal=step.t, noise=1 - (1 - sigma_min) * step.t,
-            says=f"{title}: x += {step.h:+.4f} v(x, t), now t = {step.t:.3f}{error}" if step.evaluations else "",
+            says=f"{TITLES[solver]}: x += {step.h:+.4f} v(x, t), now t = {step.t:.3f}{error}" if step.evaluations else "",
         )  # fmt: skip
 
 

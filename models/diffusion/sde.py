@@ -32,8 +32,8 @@ from models.diffusion import noise_model
 from models.diffusion.noise_model import GUIDANCE, LABEL, ExactNoise, NoiseModel
 from models.fitting import FitConfig
 from models.plane.data import Cloud
-from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Preset
-from models.solvers import FIXED, evenly, integrate, solve, with_divergence
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.solvers import ADAPTIVE, FIXED, TITLES, along, evenly, final, with_divergence
 from models.steps import TrainStep
 
 Score = Callable[[Tensor, float], Tensor]
@@ -206,26 +206,30 @@ def walk_sde(
         yield _at(sde, x, t_next, evaluations, last=last, says=says)
 
 
-def walk_ode(sde: Sde, score: Score, x: Tensor, times: Sequence[float], solver: str = "heun") -> Iterator[PlaneStep]:
-    """The probability-flow ODE along `times`, falling (to data) or rising (to noise)."""
-    for step in integrate(flow_of(sde, score), x, times, solver):
-        says = f"{FIXED[solver].title}: {sde_says(sde, step.t - step.h, step.t, '/2')}" if step.h else ""
+def walk_ode(
+    sde: Sde, score: Score, x: Tensor, times: Sequence[float], solver: str = "heun", tolerance: float = TOLERANCE.default
+) -> Iterator[PlaneStep]:
+    """The probability-flow ODE along `times`, falling (to data) or rising (to noise); dopri5 chooses its own between the ends."""
+    for step in along(flow_of(sde, score), x, times, solver, tolerance):
+        says = f"{TITLES[solver]}: {sde_says(sde, step.t - step.h, step.t, '/2')}" if step.h else ""
         yield _at(sde, step.x, step.t, step.evaluations, last=step.last, says=says)
 
 
-def log_likelihood(sde: Sde, score: Score, x: Tensor, step: float = 0.25) -> Tensor:
-    """log p(x) of the ODE's law, (N,) nats (eq. 39): `log p_1(x_1) + int_{t_end}^1 div v dt` with the exact divergence.
+def log_likelihood(
+    sde: Sde, score: Score, x: Tensor, *, solver: str = ADAPTIVE, tolerance: float = TOLERANCE.default, step: float = 0.25
+) -> tuple[Tensor, int]:
+    """log p(x) of the ODE's law, (N,) nats (eq. 39), and the evaluations it took: `log p_1(x_1) + int_{t_end}^1 div v dt`, div exact.
 
-    Runge-Kutta 4 in equal steps of ln sigma, where the ODE is equally smooth everywhere. p_1 is taken for N(0, m_1^2 + s_1^2), true of
-    centred data of unit variance but for a rest of the order of m_1 / s_1: 0.0001 for VP, 0.1 for VE at smax 10 (and 0.01 in the mean).
+    By dopri5 to the tolerance, or by a fixed solver in equal steps of ln sigma, where the ODE is equally smooth everywhere. p_1 is taken
+    for N(0, m_1^2 + s_1^2), true of centred data of unit variance but for a rest of the order of m_1 / s_1: 0.0001 for VP, 0.1 for VE at
+    smax 10 (and 0.01 in the mean).
     """
-    times = by_level(sde, step)[::-1]
     state = torch.cat([x, x.new_zeros(len(x), 1)], 1)
-    end = solve(with_divergence(flow_of(sde, score)), state, times, "rk4")
-    last, gained, d = end[:, :-1], end[:, -1], x.shape[1]
+    end = final(along(with_divergence(flow_of(sde, score)), state, by_level(sde, step)[::-1], solver, tolerance))
+    last, gained, d = end.x[:, :-1], end.x[:, -1], x.shape[1]
     deviation = sde.start_deviation
     base = -0.5 * (last / deviation).square().sum(1) - d * math.log(deviation * math.sqrt(2 * math.pi))
-    return base + gained
+    return base + gained, end.evaluations
 
 
 def by_level(sde: Sde, step: float) -> list[float]:
@@ -258,7 +262,7 @@ def _at(sde: Sde, x: Tensor, t: float, evaluations: int, *, last: bool, says: st
 
 # --- the plane's rows ---
 
-ODE_SOLVERS = ("heun", "euler", "midpoint", "rk4")
+ODE_SOLVERS = ("heun", "euler", "midpoint", "rk4", ADAPTIVE)
 PREDICTORS = ("euler-maruyama", "reverse-diffusion")
 CORRECTIONS = PlaneKnob(
     name="corrections", title="Corrector steps", default=0, lo=0, hi=5, whole=True,
@@ -273,8 +277,10 @@ RATIO = PlaneKnob(
 def times_of(sde: Sde, solver: str, evaluations: int, passes: int = 1, corrections: int = 0) -> list[float]:
     """The times of a walk that costs at most that many evaluations (at least one step): evenly in t, as in the paper.
 
-    Reverse diffusion takes its last step from t_end to the data.
+    Reverse diffusion takes its last step from t_end to the data; dopri5 goes by its tolerance and not by a budget.
     """
+    if solver == ADAPTIVE:
+        return [1.0, sde.t_end]
     if solver in FIXED:
         return evenly(1.0, sde.t_end, max(1, evaluations // (FIXED[solver].evaluations * passes)))
     n = max(1, (evaluations // passes + corrections) // (1 + corrections))  # the last step is not corrected
@@ -291,8 +297,8 @@ def walk(
     score, corrections = torch.no_grad()(score_of(sde, model)), int(knobs["corrections"])
     times = times_of(sde, solver, evaluations, model.passes, corrections)
     x = sde.start_deviation * noise
-    if solver in FIXED:
-        steps = walk_ode(sde, score, x, times, solver)
+    if solver in ODE_SOLVERS:
+        steps = walk_ode(sde, score, x, times, solver, knobs["tolerance"])
     else:
         ratio = knobs["ratio"] or None
         steps = walk_sde(sde, score, x, times, generator, predictor=solver, corrections=corrections, ratio=ratio)
@@ -304,9 +310,9 @@ def _forward(
     sde: Sde, guide: Guide, net: nn.Module, x: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
     """The ODE from data to noise; with a stochastic solver chosen, by Heun's method."""
-    model, solver = guide(net, knobs), solver if solver in FIXED else "heun"
+    model, solver = guide(net, knobs), solver if solver in ODE_SOLVERS else "heun"
     times = times_of(sde, solver, evaluations, model.passes)[::-1]
-    for step in walk_ode(sde, torch.no_grad()(score_of(sde, model)), x, times, solver):
+    for step in walk_ode(sde, torch.no_grad()(score_of(sde, model)), x, times, solver, knobs["tolerance"]):
         yield replace(step, evaluations=step.evaluations * model.passes)
 
 
@@ -320,13 +326,14 @@ def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], gu
         return torch.no_grad()(score_of(sde, guide(net, knobs)))(x, max(time, sde.t_end))
 
     def log_density(net: nn.Module, x: Tensor, knobs: Knobs) -> Tensor:
-        return log_likelihood(sde, score_of(sde, guide(net, knobs)), x)
+        return log_likelihood(sde, score_of(sde, guide(net, knobs)), x, tolerance=knobs["tolerance"])[0]
 
     return Method(
         title=sde.title, arxiv="2011.13456", equation=equation, watch_for=watch_for, build=NoiseModel, train=train,
         walk=partial(walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", log_density=log_density,
-        density_says="the ODE's own law, by Runge-Kutta 4 in steps of 0.25 of ln σ, with the exact divergence", exact=ExactNoise,
-        solvers=(*ODE_SOLVERS, *PREDICTORS), evaluations=100, knobs=(CORRECTIONS, RATIO, GUIDANCE, LABEL), presets=presets, ode=True,
+        density_says="the ODE's own law, by dopri5 to the tolerance, with the exact divergence", exact=ExactNoise,
+        solvers=(*ODE_SOLVERS, *PREDICTORS), evaluations=100, knobs=(TOLERANCE, CORRECTIONS, RATIO, GUIDANCE, LABEL), presets=presets,
+        ode=True,
     )  # fmt: skip
 
 

@@ -68,11 +68,11 @@ class DeepseekV3Config:
 
 
 DEEPSEEK_CONFIGS = {
-    # The built-in mixture: 16 fine experts in 4 groups, of which a token visits 4, and a shared one of twice their width.
+    # The built-in mixture: 24 fine experts in 4 groups, of which a token visits 4, and a shared one of twice their width.
     "mixture": DeepseekV3Config(
-        dim=128, n_layers=5, n_dense=1,
+        dim=192, n_layers=6, n_dense=1,
         attention=LatentSizes(n_heads=4, q_rank=None, kv_rank=32, nope_dim=32, rope_dim=16, v_dim=32),
-        ffn_dim=32, dense_dim=384, n_experts=16, n_shared=2, top_k=4, groups=Groups(count=4, allowed=2), normalise=True,
+        ffn_dim=64, dense_dim=512, n_experts=24, n_shared=2, top_k=4, groups=Groups(count=4, allowed=2), normalise=True,
         factor=1.0, mtp_depth=1, vocab_size=4096, max_len=1024, norm_eps=1e-6, rope_theta=10_000.0, rope_scaling=None,
         sharpen=1.0, tied=True,
     ),

@@ -85,6 +85,13 @@ class PlaneKnob:
     whole: bool = False
 
 
+TOLERANCE = PlaneKnob(
+    name="tolerance", title="Tolerance", default=1e-4, lo=1e-6, hi=0.1,
+    help="Error that dopri5 allows a step of the worst particle; below 1e-6 float32 cannot tell.",
+)  # fmt: skip
+"""Of every method that offers the adaptive solver."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """A setting that shows the method's point. `settings` holds fields of the `plane` job (data, solver, evaluations, …) and knobs."""

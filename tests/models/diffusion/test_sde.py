@@ -202,16 +202,43 @@ def test_up_and_down_the_ode_is_the_identity(name):
 # --- likelihood ---
 
 
+@pytest.mark.parametrize("solver", ["dopri5", "rk4"])
 @pytest.mark.parametrize("name", ALL)
-def test_the_likelihood_is_the_mixtures(name):
+def test_the_likelihood_is_the_mixtures(name, solver):
     """Within 0.01 nat at every point (for VE from a start of smax 100, where the base law is that close), and in the mean."""
     x = TWO.sample(400, seeded(5))[0]
     sde = sdes.ve(smax=100) if name == "ve" else SDES[name]()
-    found = log_likelihood(sde, exact(sde), x)
+    found, _ = log_likelihood(sde, exact(sde), x, solver=solver)
     m, s = sde.at(sde.t_end)
     torch.testing.assert_close(found, TWO.log_density(x, m, s), atol=0.01, rtol=0)
     sde = SDES[name]()
-    torch.testing.assert_close(log_likelihood(sde, exact(sde), x).mean(), TWO.log_density(x).mean(), atol=0.01, rtol=0)
+    torch.testing.assert_close(log_likelihood(sde, exact(sde), x, solver=solver)[0].mean(), TWO.log_density(x).mean(), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_dopri5_takes_the_ode_to_its_tolerance_and_counts(name):
+    """A finer tolerance costs more evaluations, each of them counted, and comes nearer to the exact end; so does the likelihood."""
+    sde, x = SDES[name](), TWO.sample(60, seeded(5))[0]
+    start = sde.start_deviation * normal(60)
+    ideal = last(walk_ode(sde, exact(sde), start, by_level(sde, 0.02), "rk4")).x
+    nearer = log_likelihood(sde, exact(sde), x, solver="rk4", step=0.05)[0]
+    errors, costs, lawful = [], [], []
+    for tolerance in (1e-3, 1e-5):
+        asked = []
+
+        def score(x, t):
+            asked.append(t)  # noqa: B023
+            return exact(sde)(x, t)
+
+        end = last(walk_ode(sde, score, start, [1.0, sde.t_end], "dopri5", tolerance))
+        assert end.evaluations == len(asked) and end.time == sde.t_end
+        errors.append(float((end.x - ideal).abs().max()))
+        costs.append(len(asked))
+        found, evaluations = log_likelihood(sde, exact(sde), x, tolerance=tolerance)
+        lawful.append(float((found - nearer).abs().max()))
+        assert evaluations > 30
+    assert costs[0] < costs[1] < 400 and errors[1] < 1e-3 < 0.2 > errors[0] > errors[1]
+    assert lawful[1] < 1e-3 and lawful[1] < lawful[0]
 
 
 def test_the_likelihood_does_not_hide_behind_its_base():
@@ -221,7 +248,7 @@ def test_the_likelihood_does_not_hide_behind_its_base():
     narrow = Mixture(torch.ones(1), torch.tensor([[1.0, -0.5]]), 0.05**2 * torch.eye(2)[None])
     for name in ALL:
         sde = SDES[name]()
-        found = log_likelihood(sde, exact(sde, narrow), narrow.means)
+        found, _ = log_likelihood(sde, exact(sde, narrow), narrow.means)
         m, s = sde.at(sde.t_end)
         assert float(found) == pytest.approx(float(narrow.log_density(narrow.means, m, s)), abs=0.02)
         assert float(found) > 3
@@ -308,6 +335,14 @@ def test_a_row_walks_within_its_budget(row, solver):
         settings = row.settings(knobs)
         steps = list(row.walk(net, normal(6).float(), solver=solver, evaluations=41, generator=seeded(), knobs=settings))
         assert steps[0].evaluations == 0 and steps[-1].last and not any(step.last for step in steps[:-1])
-        assert 30 <= steps[-1].evaluations <= 41
         assert all(a.level > b.level for a, b in zip(steps, steps[1:]))
+        if solver == "dopri5":
+            assert steps[-1].time == row_end(row) and 50 < steps[-1].evaluations / under(net, settings).passes < 300
+            continue
+        assert 30 <= steps[-1].evaluations <= 41
         assert under(net, settings).passes * (len(steps) - 1) <= 41
+
+
+def row_end(row):
+    """Where the row's ODE stops."""
+    return SDES[ALL[[sdes.VP, sdes.SUBVP, sdes.VE].index(row)]]().t_end
