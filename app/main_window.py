@@ -17,11 +17,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QEvent, QObject, QSize, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QCloseEvent, QFontMetrics, QKeySequence, QShortcut
+from PySide6.QtCore import QByteArray, QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QApplication,
-    QButtonGroup,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -40,18 +39,21 @@ from app.panels.base import Panel
 from app.protocol.errors import report
 from app.registry import PANELS, PanelSpec
 from app.settings import Settings
+from app.side_bar import SideBar
 from app.widgets.error_banner import ErrorBanner
+from app.widgets.focus_ring import FocusRing
 from app.widgets.icons import icon
 from app.widgets.status_bar import StatusBar
 from app.widgets.transport import KEY_HELP
 
 log = logging.getLogger(__name__)
+NAME = "Glassbox"
 LAYOUT_VERSION = 1
 CLOSE_WITHIN_S = 3.0
 STORAGE_ERRORS_EVERY_MS = 500
 STARTUP_LOG = "GLASSBOX_STARTUP_LOG"
 WINDOW_KEYS = [
-    ("Alt+1 ... Alt+9", "Show a panel"),
+    ("Alt+1 ... Alt+0", "Show a panel"),
     ("Ctrl+comma", "Settings"),
     ("? or F1", "This list of keys"),
     ("Ctrl+Q", "Leave"),
@@ -71,21 +73,23 @@ class MainWindow(QMainWindow):
         self.engine, self.settings = engine, settings
         self._registry = {spec.id: spec for spec in registry}
         self._panels: dict[str, Panel] = {}
-        self._buttons: dict[str, QToolButton] = {}
         self._leave = leave
         self._current = ""
         self._engine_started = self._was_painted = self._closed = False
-        self.setWindowTitle("Glassbox")
+        self.setWindowTitle(NAME)
         self.setAcceptDrops(True)
+        self.side_bar = SideBar(registry)
         self.banner = ErrorBanner()
         self.stack = QStackedWidget()
         self.status = StatusBar()
         self.pages: dict[str, Page] = {
             "models": ModelsPage(engine, settings), "settings": SettingsPage(settings), "keys": KeysPage(),
         }  # fmt: skip
+        self._ring = FocusRing(self)
         self._build()
         self._add_keys()
         engine.status.connect(self.status.set_status)
+        self.side_bar.wanted.connect(self.show_panel)
         self.status.cancel_requested.connect(self._on_cancel)
         self._errors = QTimer(self, interval=STORAGE_ERRORS_EVERY_MS)
         self._errors.timeout.connect(self._on_look_for_storage_errors)
@@ -105,7 +109,7 @@ class MainWindow(QMainWindow):
         column.setSpacing(0)
         middle = QHBoxLayout()
         middle.setSpacing(0)
-        middle.addWidget(self._side_bar())
+        middle.addWidget(self.side_bar)
         right = QVBoxLayout()
         right.setSpacing(0)
         right.addWidget(self.banner)
@@ -126,7 +130,7 @@ class MainWindow(QMainWindow):
         row = QHBoxLayout(bar)
         row.setContentsMargins(12, 4, 8, 4)
         row.setSpacing(4)
-        name = QLabel("Glassbox")
+        name = QLabel(NAME)
         name.setProperty("role", "title")
         self._where = QLabel()
         self._where.setProperty("role", "muted")
@@ -147,35 +151,6 @@ class MainWindow(QMainWindow):
             row.addWidget(button)
         return bar
 
-    def _side_bar(self) -> QFrame:
-        bar = QFrame(objectName="SideBar", accessibleName="Panels")
-        column = QVBoxLayout(bar)
-        column.setContentsMargins(4, 8, 4, 8)
-        column.setSpacing(4)
-        group = QButtonGroup(self)
-        family = ""
-        for number, spec in enumerate(self._registry.values(), start=1):
-            if spec.family != family:
-                family = spec.family
-                heading = QLabel(family)
-                heading.setProperty("role", "small")
-                heading.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-                column.addWidget(heading)
-            button = QToolButton(text=spec.title, checkable=True, accessibleName=spec.title)
-            button.setToolTip(f"{spec.tip or spec.title} (Alt+{number})")
-            button.setIcon(icon(spec.icon))
-            button.setIconSize(QSize(20, 20))
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-            bold = QFontMetrics(theme.font(theme.SMALL, bold=True)).horizontalAdvance(spec.title)  # as it is written while it is on show
-            button.setMinimumWidth(max(72, bold + 16))
-            button.setProperty("panel", spec.id)
-            button.clicked.connect(self._on_panel_button)
-            group.addButton(button)
-            column.addWidget(button)
-            self._buttons[spec.id] = button
-        column.addStretch(1)
-        return bar
-
     def _add_keys(self) -> None:
         for keys, slot in (
             ("Ctrl+,", self._on_settings_key),
@@ -185,10 +160,7 @@ class MainWindow(QMainWindow):
             ("Ctrl+Q", self.close),
         ):
             QShortcut(QKeySequence(keys), self, activated=slot)
-        for number, panel_id in enumerate(list(self._registry)[:9], start=1):
-            shortcut = QShortcut(QKeySequence(f"Alt+{number}"), self)
-            shortcut.setProperty("panel", panel_id)
-            shortcut.activated.connect(self._on_panel_button)
+        self.side_bar.add_keys(self)
 
     # panels and pages ------------------------------------------------------------------------------------------
 
@@ -214,16 +186,18 @@ class MainWindow(QMainWindow):
         """The panel on show, or under the page on show."""
         return self._panels.get(self._current)
 
+    @Slot(str)
     def show_panel(self, panel_id: str) -> None:
         """Bring a panel to the front."""
         panel = self.panel(panel_id) if panel_id in self._registry else None
         if panel is None:
             return
         self._current = panel_id
-        self._buttons[panel_id].setChecked(True)
+        self.side_bar.show_chosen(panel_id)
         self.stack.setCurrentWidget(panel)
         panel.setFocus()
         self._where.setText(self._registry[panel_id].tip)
+        self.setWindowTitle(f"{self._registry[panel_id].title} - {NAME}")
         self.settings.set("panel", panel_id)
 
     def show_page(self, name: str) -> None:
@@ -234,6 +208,7 @@ class MainWindow(QMainWindow):
         page.refresh()
         self.stack.setCurrentWidget(page)
         self._where.setText("")
+        self.setWindowTitle(f"{page.accessibleName()} - {NAME}")
         page.setFocus()
 
     def _key_rows(self) -> list[tuple[str, ...]]:
@@ -258,10 +233,6 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_page_closed(self) -> None:
         self.show_panel(self._current)
-
-    @Slot()
-    def _on_panel_button(self) -> None:
-        self.show_panel(self.sender().property("panel"))
 
     @Slot()
     def _on_page_button(self) -> None:
@@ -408,7 +379,7 @@ def _log_startup(what: str) -> None:
 def run_window(argv: Sequence[str]) -> int:
     """Open the window and run until it is closed; returns the exit code."""
     app = QApplication.instance() or QApplication(list(argv))
-    app.setApplicationName("Glassbox")
+    app.setApplicationName(NAME)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C in the terminal leaves; all is saved on change
     collecting = Collecting(app)
     settings = Settings()

@@ -33,6 +33,10 @@ PANELS: tuple[PanelSpec, ...] = (
         "Noise becomes data in two dimensions: diffusion, flow matching and normalizing flows side by side",
     ),
     PanelSpec(
+        "tiles", "Tiles", "Diffusion", "gallery", "app.panels.tiles.panel:TilesPanel",
+        "Glow and NICE on small pictures: samples, temperature, ways between pictures, filling in, layer by layer",
+    ),
+    PanelSpec(
         "chat", "Chat", "Language", "chat", "app.panels.chat.panel:ChatPanel",
         "Talk with a language model, and see every speculative round",
     ),

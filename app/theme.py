@@ -72,7 +72,7 @@ LIGHT = Tokens(
 )
 DARK = Tokens(
     name="dark", background="#17191c", surface="#1d2024", raised="#292d32", line="#363c43", border="#7f8791",
-    text="#e8eaed", muted="#a6aeb8", accent="#62b3f0", on_accent="#08131c", selection="#25496a", focus="#62b3f0",
+    text="#e8eaed", muted="#a6aeb8", accent="#62b3f0", on_accent="#08131c", selection="#21425f", focus="#62b3f0",
     stage="#101214", on_stage="#a6aeb8", checker_a="#2b2f34", checker_b="#202327", ok="#5cc47f", error="#ff8e84",
     warn="#f0b252", info="#62b3f0", pending="#9ca4ae", data=(_SKY, *_MIDDLE, _BLUE, _YELLOW, "#f2f2f2"),
 )
@@ -294,7 +294,7 @@ QToolButton:disabled { color: $muted; }
 
 QLineEdit, QPlainTextEdit, QTextEdit, QAbstractSpinBox, QComboBox {
   background: $surface; color: $text; border: 1px solid $border; border-radius: ${radius}px; padding: 2px 6px;
-  selection-background-color: $accent; selection-color: $on_accent; }
+  selection-background-color: $accent; selection-color: $on_accent; placeholder-text-color: $muted; }
 QLineEdit, QAbstractSpinBox, QComboBox { min-height: 20px; }
 QPlainTextEdit, QTextEdit { padding: 2px; }
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QAbstractSpinBox:focus, QComboBox:focus {
@@ -352,6 +352,7 @@ QListView, QTreeView, QTableView { background: $surface; color: $text; border: 1
   border-radius: ${radius}px; }
 QListView::item:selected, QTreeView::item:selected, QTableView::item:selected { background: $selection;
   color: $text; }
+QListView[role="rows"]::item { padding: 4px 6px; border: 0; }
 QListView:focus, QTreeView:focus, QTableView:focus { border: 2px solid $focus; }
 QTableView::item { padding: 4px 8px; }
 QHeaderView { background: $raised; }

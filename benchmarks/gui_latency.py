@@ -22,6 +22,7 @@ QUESTIONS = (
     "Explain with Python code how to sort a list of words by their length.",
 )
 REPLY_TOKENS = 256
+ENDLESS_STEPS = 50_000_000
 LOOK_TEXT = 12 * "The keeper lit the lamp, and the whale, who had waited all night, came nearer to the rocks than it had ever been. "
 
 
@@ -105,6 +106,28 @@ def routing_text(panel, seconds: float) -> list[float]:
     return beat.stop()
 
 
+def learning(panel, seconds: float, algo: str, env: str) -> list[float]:
+    """An agent learns and is drawn, with its curves, map, lamps and the page in front below; its begin and end count too."""
+    form, engine = panel.side_form, panel.engine
+    form.setup = None
+    form.set_pair(algo, env)
+    panel.setups.ask()
+    while form.setup is None or (form.setup.algo, form.setup.env) != (algo, env):
+        window.let_run(0.05)
+    form.total.set_value(ENDLESS_STEPS)
+    beat = Heartbeat()
+    panel.commands.train()
+    run = panel.trainings.shown
+    window.let_run(seconds)
+    intervals = beat.stop()
+    run.handle.cancel()
+    window.wait_until_idle(engine)
+    if run.agent is None or not len(run.metrics):
+        raise RuntimeError(f"{algo} in {env} told nothing within {seconds:.0f} s")
+    panel.trainings.remove(run)
+    return intervals
+
+
 def in_turn(works: dict[str, Callable[[float], list[float]]], options: argparse.Namespace) -> None:
     """Measure everything `repeat` times in turn, and print each and all together."""
     pools: dict[str, list[float]] = {name: [] for name in works}
@@ -162,9 +185,26 @@ def routing(options: argparse.Namespace) -> None:
         in_turn({"idle": idle, "routing": partial(routing_text, panel)}, options)
 
 
+def rl(options: argparse.Namespace) -> None:
+    """Idle, and agents that learn, with their metrics below, and with the last update from within."""
+    with window.open_panel("rl", options.threads) as panel:
+        report.heading("GUI heartbeat, an agent learns and is drawn", panel.engine.last_status.threads)
+        stage = panel.stage
+
+        def from_within(seconds: float) -> list[float]:
+            stage.pages.setCurrentWidget(stage.inside)
+            taken = learning(panel, seconds, "ppo", "CartPole-v1")
+            stage.pages.setCurrentWidget(stage.small)
+            return taken
+
+        works = {"idle": idle, "PPO, CartPole": partial(learning, panel, algo="ppo", env="CartPole-v1"), "the same, inside": from_within,
+                 "DDPG, Pendulum": partial(learning, panel, algo="ddpg", env="Pendulum-v1")}  # fmt: skip
+        in_turn(works, options)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--panel", choices=("image", "chat", "attention", "routing"), default="image", help="which panel is used")
+    parser.add_argument("--panel", choices=("image", "chat", "attention", "routing", "rl"), default="image", help="which panel is used")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--repeat", type=int, default=3, help="times each is measured, in turn")
     parser.add_argument("--threads", type=int, help="torch threads of the worker (default: torch's own choice)")
@@ -172,7 +212,7 @@ def main() -> None:
     parser.add_argument("--drafters", default="none,ngram", help="chat: who drafts, separated by commas")
     parser.add_argument("--checkpoint", default="", help="routing: folder of a train-moe checkpoint; default: the built-in mixture")
     options = parser.parse_args()
-    {"image": image, "chat": chat, "attention": attention, "routing": routing}[options.panel](options)
+    {"image": image, "chat": chat, "attention": attention, "routing": routing, "rl": rl}[options.panel](options)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from models.language.gating import AS_IS, Groups
 from models.language.sparse_decoder import Pass
 from models.nn.mla import LatentSizes
 
-SIZES = {"built-in": (192, 96, 16, 4), "large": (1024, 768, 16, 4)}
+SIZES = {"built-in": (192, 64, 24, 4), "large": (1024, 768, 16, 4)}
 """dim, width of an expert, experts, experts a token."""
 REST = {"vocab_size": 8, "max_len": 8, "norm_eps": 1e-6, "rope_theta": 1e4, "rope_scaling": None, "tied": True}
 NOW = Pass(torch.empty(0), None, True, AS_IS, None, None)

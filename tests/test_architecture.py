@@ -35,6 +35,7 @@ from app.protocol import (
     quadratic,
     rl,
     status,
+    tiles,
 )
 from app.registry import PANELS
 from app.runners import RUNNERS, runner
@@ -109,9 +110,10 @@ RULES = {
     "app.pages": Rule(("app.widgets", "app.protocol", "app.theme", "app.settings", "app.storage", "app.paths"), ("torch", "cv2")),
     "app.registry": Rule((), ("torch", *QT)),
     "app.collecting": Rule(("app.protocol",), ("torch",)),
+    "app.side_bar": Rule(("app.widgets", "app.theme", "app.registry"), ("torch", "cv2")),
     "app.main_window": Rule(
         ("app.widgets", "app.protocol", "app.theme", "app.settings", "app.storage", "app.paths", "app.engine", "app.pages",
-         "app.models_page", "app.panels.base", "app.registry", "app.collecting"),
+         "app.models_page", "app.panels.base", "app.registry", "app.collecting", "app.side_bar"),
         ("torch", "cv2"),
     ),
     "app.screenshots": Rule(("app",), ("torch", "cv2")),
@@ -290,7 +292,7 @@ def routing_samples() -> list[object]:
     told, steer = routing_fakes.routed(["a", "b"]), routing_fakes.steer_report()
     summary, table = routing_fakes.summary([told]), steer.before.table
     return [routing_fakes.MODEL, told, summary, table, table.mean, steer, steer.before, routing_fakes.pair_report(),
-            routing_fakes.specialists("domain")]  # fmt: skip
+            routing_fakes.specialists("domain"), routing_fakes.CHECKS]  # fmt: skip
 
 
 def rl_samples() -> list[object]:
@@ -299,7 +301,7 @@ def rl_samples() -> list[object]:
     grey = np.zeros((2, 2, 3), np.uint8)
     frame = rl.AgentFrame("CartPole-v1", 0, (("x", 0.1),), (1.0,), ("left", "right"), (0.4, 0.6), 1.0, 0.0, 0.0, False, grey)
     plane = rl.PlaneView("x", "y", (0, 1), (0, 1), "", np.eye(2), np.eye(2), None, None, ("a",), False, 8)
-    land = rl.Landscape(one, one, np.eye(1), np.eye(1), (1.0, 0.0), np.ones((3, 2)))
+    land = rl.Landscape(one, np.eye(1), np.eye(1), (1.0, 0.0), 0.1)
     search = rl.LineSearchView((1.0,), (0.01,), (0.1,), 0, 0.01, 1.0, 0.5, (1.0,), one, one, one, 8, land)
     reference = rl.Reference(500.0, 0.0, 100_000, "zoo")
     setting = rl.RlSetting("lr", 1e-3, 0.0, 1.0, True, "rate")
@@ -320,7 +322,7 @@ def plane_samples() -> list[object]:
     loss = plane.PlaneLoss(step=1, total=2, loss=0.5, seconds=0.1, metrics=(("round", 1.0),))
     points, arrows = plane.CloudPoints(xy, "Moons", (0.0, 0.0), 1.0), plane.Arrows(xy, xy, "velocity", 0, 0.5)
     return [plane_fakes.CHURN, plane_fakes.REPAIR, cards[0], plane_fakes.CLOUDS[0], plane_fakes.particles(1), points, loss, arrows, row,
-            plane.DensityMap(np.eye(2), 3.0, "exact")]  # fmt: skip
+            plane.DensityMap(np.eye(2), 3.0, "exact"), plane_fakes.PLOT]  # fmt: skip
 
 
 def derivative_samples() -> list[object]:
@@ -338,13 +340,21 @@ def quadratic_samples() -> list[object]:
     return [path, quadratic.Landscape(np.eye(3), (0.0, 0.0), 1.0, 0.0, True, ((1.0, 0.0), (0.0, 1.0)))]
 
 
+def tile_samples() -> list[object]:
+    """One value of each dataclass of `app/protocol/tiles.py`."""
+    grey = payloads.Image(np.zeros((16, 16, 3), np.uint8))
+    look = tiles.LayerLook(index=0, total=1, title="data", level=1, picture=grey, span=1.0, bits=8.0, so_far=8.0)
+    moment = tiles.LearnMoment(step=0, total=1, bits=8.0, sheet=grey, seconds=0.1)
+    return [look, moment, tiles.FillStep(index=0, total=1, picture=grey, bits=8.0, accepted=True)]
+
+
 def samples() -> list[object]:
     """One value of each dataclass of the protocol."""
     grey = payloads.Image(np.full((2, 3, 3), 7, np.uint8), label="grey")
     person = payloads.Person(points=((1.0, 2.0, 1.0),) * 18)
     report = errors.ErrorReport(kind="bug", title="no")
     families = (chat_samples, model_samples, routing_samples, attention_samples, lab_samples, plane_samples, quadratic_samples,
-                derivative_samples, rl_samples)
+                derivative_samples, rl_samples, tile_samples)
     others = [infotext.Infotext(), *(one for family in families for one in family())]
     return [
         grey, person, report, Sample(), job.Knob(lo=0), status.WorkerStatus(),

@@ -10,24 +10,26 @@ Every job names its whole source, so that equal jobs give equal maps; the worker
     attention-map        files "map": WeightMap
     attention-profile    files "profile": TokenProfile
     attention-rollout    files "map": WeightMap (layer = the last one that was multiplied in)
+    attention-sum        files "map": WeightMap (in the grid of `layer`)
     attention-edit       files "report": EditReport; facts sentence, before_text, after_text, before_loss, after_loss
     attention-lens       files "rows": tuple[LensRow, …] (`app/protocol/chat.py`); facts position, token, next
     attention-export     files "attention.npz" (every chosen head, each weight of the part), "attention.csv" (their mean, as the map shows
-                         it but for the normalisation), "attention.png" (as the map shows it); facts caption. Of a rollout, which has no
-                         heads, "attention.npz" holds one map, and no scale
+                         it but for the normalisation), "attention.png" (as the map shows it); facts caption. Of a rollout or a sum,
+                         which have no heads, "attention.npz" holds one map, and no scale
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+from app.jobs.attention_lab import TrainAttentions
 from app.protocol.attention import HeadEdit
 from app.protocol.errors import UserError
-from app.protocol.job import Job, knob
+from app.protocol.job import Job, field_types, knob
 from app.protocol.payloads import Image
 
-Source = Literal["text", "clip-text", "clip-picture", "clip-words", "unet-self", "unet-words"]
+Source = Literal["text", "clip-text", "clip-picture", "clip-words", "unet-self", "unet-words", "small"]
 SOURCES: dict[str, str] = {
     "text": "Language model: text onto itself",
     "clip-text": "CLIP: words onto words",
@@ -35,12 +37,40 @@ SOURCES: dict[str, str] = {
     "clip-words": "CLIP: words to patches (similarity)",
     "unet-self": "Diffusion UNet: cells onto cells",
     "unet-words": "Diffusion UNet: cells to prompt words",
+    "small": "Small model trained in the lab",
 }
 """clip-words is no attention of the model: cosine similarities of word states and patch states in the shared space, said so in the map."""
 EXAMPLE = (
     "The quick brown fox jumps over the lazy dog. The quick brown fox jumps over the lazy dog, and the dog, whose name is Rex, "
     "does not mind at all."
 )
+
+
+SMALL_HINT = "Write softmax task=copy steps=200."
+
+
+def small_training(words: str) -> TrainAttentions:
+    """The training that a small model is named by: "softmax", "window:width=8 task=copy steps=200"."""
+    mechanism, *settings = words.split() or [""]
+    kinds, given = field_types(TrainAttentions), {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in kinds or name == "mechanisms" or not mechanism or not value:
+            raise UserError(f"{setting[:60]!r} is no setting of a small model.", hint=SMALL_HINT)
+        try:
+            given[name] = kinds[name](value) if kinds[name] in (int, float) else value
+        except ValueError:
+            raise UserError(f"{name} of a small model is a number, not {value[:40]!r}.", hint=SMALL_HINT) from None
+    if not mechanism:
+        raise UserError("No small model is named.", hint=SMALL_HINT)
+    return TrainAttentions(mechanisms=(mechanism,), **given)
+
+
+def small_words(training: TrainAttentions, mechanism: str) -> str:
+    """How `AttentionJob.training` names one model of a training; only what is not the default is written."""
+    own = (item for item in fields(TrainAttentions) if item.name not in ("mechanisms", "device", "test_every"))
+    changed = (f"{item.name}={getattr(training, item.name)}" for item in own if getattr(training, item.name) != item.default)
+    return " ".join([mechanism, *changed])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +85,11 @@ class AttentionJob(Job):
     steps: int = knob(20, lo=1, hi=150, title="Steps", help="UNet: denoising steps of the run that is looked at.")
     step: int = knob(10, lo=1, hi=150, title="Step", help="UNet: the step whose attention is shown.")
     cfg_scale: float = knob(4.5, lo=1.0, hi=30.0, title="CFG scale", help="UNet: guidance; maps are those of the prompted half.")
-    seed: int = knob(0, lo=0, hi=2**32 - 1, title="Seed", help="UNet: start noise. CLIP: the scene, where no picture is given.")
+    seed: int = knob(0, lo=0, hi=2**32 - 1, title="Seed", help="UNet: start noise. CLIP: the scene, if none is given. Small: which text.")
+    training: str = knob(
+        "softmax", advanced=True, title="Small model",
+        help="Its attention and, behind blanks, fields of train-attentions: window:width=8 task=copy steps=200.",
+    )  # fmt: skip
     family: str = knob("playworld", advanced=True, title="Picture models", help="Family of CLIP and UNet in the catalog.")
 
 
@@ -110,6 +144,13 @@ class AttentionRollout(AttentionView):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionSum(AttentionView):
+    """Where the words of a prompt act in the picture, all heads and layers of the UNet together."""
+
+    summed: Literal["step", "run"] = knob("step", title="Over", help="The layers of one step, or those of every step of the run.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttentionEdit(AttentionJob):
     """Remove or scale heads of a language model, and read on."""
 
@@ -141,4 +182,5 @@ class AttentionExport(AttentionView):
 
     interactive: ClassVar[bool] = True
     rollout: bool = knob(False, title="Rollout", help="Instead of weights the rollout of the layers up to this one.")
+    summed: Literal["no", "step", "run"] = knob("no", title="Sum", help="Instead of weights the mean of all layers of a step, or of a run.")
     residual: float = knob(0.5, lo=0.0, hi=1.0, title="Residual share", help="Of a rollout: how much a token counts as looking at itself.")

@@ -30,7 +30,7 @@ class TrainMoe(Training, MixtureText):
     """Train the built-in mixture of experts, or a small Switch model, on text of clearly different domains."""
 
     model: Literal["deepseek", "switch"] = knob(
-        "deepseek", top=True, title="Model", help="deepseek: the built-in one, 2 M weights; switch: softmax gate with capacity, 3 M."
+        "deepseek", top=True, title="Model", help="deepseek: the built-in one, 7.5 M weights; switch: softmax gate with capacity, 1.7 M."
     )
     balancing: Literal["auto", "loss-free", "aux-loss", "none"] = knob(
         "auto", top=True, title="Balancing", help="loss-free moves a selection bias; auto takes what the model is known for."

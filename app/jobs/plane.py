@@ -5,9 +5,11 @@ What each job gives back (`app/protocol/plane.py`):
     export-plane     writes the file; facts path
     plane-methods    files "methods": tuple[MethodCard, …], "clouds": tuple[CloudCard, …]. Trains nothing
     plane            Records "method": MethodCard, "cloud": CloudPoints, "train": tuple[PlaneLoss, …] (at most every 100 ms), "notice": str,
-                     for each kept moment "particles": Particles, "field": Arrows, "grid": Particles (each where wanted and known), in the
-                     end "density": DensityMap; Preview "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts
-                     sliced_wasserstein, data_distance, nll_nats, evaluations, train_seconds, walk_seconds, …
+                     "chords": Arrows as a training pairs start and data, for each kept moment "particles": Particles, "clean": Particles
+                     (the guessed x0), "field": Arrows, "parts": tuple[Arrows, …] that add up to it, "marginal": DensityMap of the noised
+                     data, "grid": Particles (each where wanted and known), in the end "density": DensityMap and "plot": PlanePlot;
+                     Preview "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts sliced_wasserstein,
+                     data_distance, nll_nats, field_error, evaluations, train_seconds, walk_seconds, …
     compare-plane    Records "method", "train", "notice", "row": PlaneRow; files rows.json, rows.csv; facts table, slopes
 
 A method says in its card which solvers and knobs it has. Networks are kept by the worker: another solver, number of evaluations or
@@ -43,6 +45,9 @@ class PlaneJob(Job):
     )
     picture: Image | None = knob(None, title="Picture", help="A picture whose dark places are taken as the density.")
     light: bool = knob(False, title="Light is dense", help="Take the picture's light places instead.")
+    source: str = knob(
+        "noise", title="From", help="Where walks start: noise, or a cloud by name with a method that flows between any two."
+    )
     train_steps: int = knob(0, lo=0, hi=1_000_000, top=True, title="Updates", help="Of the network; 0: what the method needs as a rule.")
     batch_size: int = knob(0, lo=0, hi=100_000, title="Batch", unit="points", help="Points an update sees; 0: the method's own.")
     lr: float = knob(0.0, lo=0.0, hi=1000.0, title="Learning rate", help="Peak rate of AdamW; 0: the method's own.")
@@ -108,7 +113,7 @@ class ComparePlane(PlaneJob):
 
     methods: tuple[str, ...] = knob(
         ("flow-matching:euler", "flow-matching:heun", "rectified-flow:euler", "reflow:euler"), title="Methods",
-        help="Rows of the table, with a solver and knobs behind colons if wished: flow-matching:heun, edm:churn=40.",
+        help="Rows of the table, with solver, knobs or exact behind a colon if wished: flow-matching:heun, edm:churn=40.",
     )  # fmt: skip
     budgets: tuple[int, ...] = knob((4, 8, 16, 32, 64), title="Evaluations", help="Numbers of evaluations each is given.")
     samples: int = knob(2000, lo=16, hi=100_000, title="Particles", help="How many walk.")
@@ -124,6 +129,10 @@ class ExportPlane(Job):
     at: int = knob(0, lo=0, title="Moment", help="Which one a picture or a table shows, from 0.")
     data: CloudPoints | None = knob(None, title="Data", help="Held-out points behind the particles.")
     method: str = knob("", title="Method", help="Its title.")
+    others: tuple[Particles, ...] = knob(
+        (), title="Others", help="Walks to draw beside it, one after another: of each as many moments, those that stand beside its own."
+    )
+    titles: tuple[str, ...] = knob((), title="Their titles", help="Of the methods beside it.")
 
 
 def written_knobs(settings: dict[str, float]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ What each gives back (`app/protocol/routing.py`):
     routing-steer           files "report": SteerReport; facts before, after (texts), perplexity_before, perplexity_after, table
     routing-pair            files "report": PairReport; facts table
     routing-specialisation  files "domains": SpecialistTable, "tokens": SpecialistTable; facts table
-    routing-status          facts ready, title, sentence, hint, train (the command that makes the weights), checkpoints: [{folder, title}].
-                            Loads nothing
+    routing-status          facts ready, title, sentence, hint, train (the command that makes the weights), checkpoints: [{folder, title}],
+                            added: [{key, title}] (mixtures of experts among the models a person has added). Loads nothing
 Steering is written as pairs: `--off 3:7` switches expert 7 of layer 3 off, `--force 3:7` sends every token there.
 """
 

@@ -96,4 +96,5 @@ class TrainFlow(PictureTraining):
     steps: int = knob(10_000, lo=1, hi=10_000_000, top=True, help="Updates in all; a resumed run counts those it has made.")
     batch_size: int = knob(64, lo=1, hi=4096, help="Pictures an update sees.")
     bf16: bool = knob(False, title="bfloat16", help="Compute in bfloat16; off, the likelihood is exact to seven digits.")
+    device: Literal["cpu"] = knob("cpu", advanced=True, help="Flows of small pictures are trained by the processor.")
     validation: int = knob(1024, lo=0, hi=100_000, title="Validation scenes", help="Unseen scenes whose bits are told in the end; 0: none.")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QMimeData, Qt, QTimer, Signal, Slot
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QMimeData, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QFileDialog, QSplitter, QVBoxLayout, QWidget
 
 from app.protocol.errors import ErrorReport, UserError
 from app.widgets.error_banner import ErrorBanner
@@ -140,6 +142,15 @@ class Panel(QWidget):
         """Show a sentence in the panel's banner: kind "info", "warn" or "error"."""
         self.banner.show_message(kind, text, hint, action, callback)
 
+    @Slot(str, object)
+    def save_plot(self, kind: str, content: Any) -> None:
+        """Ask where, then write a plot on the I/O thread; `kind` "png" or "csv" and content as a plot's `save_requested` gives them."""
+        path, _ = QFileDialog.getSaveFileName(self, "Save the plot", f"{self.panel_id}.{kind}", f"*.{kind}")
+        if path:
+            path = path if path.lower().endswith(f".{kind}") else f"{path}.{kind}"
+            self.settings.storage.write(path, content if kind == "csv" else partial(_png, content))
+            self.show_message("info", f"Saved as {path}.")
+
     # hooks of the window ---------------------------------------------------------------------------------------
 
     def ready(self) -> None:
@@ -169,6 +180,14 @@ class Panel(QWidget):
             self.save_splitters()
         if self._saver.isActive():
             self.save_now()
+
+
+def _png(image: QImage) -> bytes:
+    """Encode a plot; called on the I/O thread."""
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    image.save(buffer, "PNG")
+    return buffer.data().data()
 
 
 def _nothing(_panel: Panel) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.protocol.payloads import Payload, _freeze
+from app.protocol.payloads import Curve, Payload, _freeze
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,8 @@ class MethodCard:
     ode: bool
     knobs: tuple[PlaneKnobCard, ...]
     presets: tuple[PlanePreset, ...]
+    any_source: bool = False
+    """Whether walks may start in another cloud than noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +154,24 @@ class DensityMap(Payload):
     reach: float
     kind: str
     """Whose density, and how exact."""
+    index: int = -1
+    """That of the particles it belongs to; -1 for the density of the end."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _freeze(self.values, np.float32, (None, None), "DensityMap.values"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanePlot:
+    """Curves that explain a method, each with its name as `label`; `clock` says what of a moment its x is: "level", "time" or nothing."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    clock: str = ""
+    log_x: bool = False
+    log_y: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,3 +187,5 @@ class PlaneRow:
     distance: float | None
     """Mean distance to the end of the exact solution from the same noise; None for a walk that draws noise on its way."""
     seconds: float
+    nll: float | None = None
+    """Mean of -log p over held-out points in nats, where the method has a density; whatever the number of evaluations."""

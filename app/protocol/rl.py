@@ -200,25 +200,22 @@ class RatioView(Payload):
 
 @dataclass(frozen=True, eq=False)
 class Landscape(Payload):
-    """KL and gain of the surrogate over two directions of the policy's weights, both float32 (n, n), rows from low y to high y.
+    """KL and gain of the surrogate in the plane of both gradients, float32 (n, n), rows from low y to high y.
 
-    x runs along the natural gradient, y along that part of the plain gradient which is at right angles to it; both in units of the
-    length of the full natural step, so that the full step ends at (1, 0).
+    x runs along the natural gradient, y along the rest of the plain one, both in steps whose quadratic KL is delta: the trust region is the
+    unit circle, the full step ends at (1, 0), and the plain gradient, allowed the same KL, at `plain`.
     """
 
-    x: np.ndarray
-    y: np.ndarray
+    at: np.ndarray
+    """(n,) coordinates of both axes."""
     gain: np.ndarray
     kl: np.ndarray
-    gradient: tuple[float, float]
-    """Direction of the plain gradient in this plane, of length 1."""
-    ellipse: np.ndarray
-    """float32 (k, 2): where the quadratic KL is delta."""
+    plain: tuple[float, float]
+    plain_gain: float
 
     def __post_init__(self) -> None:
-        shape = (np.shape(self.y)[0], np.shape(self.x)[0])
-        wanted = {"x": shape[1:], "y": shape[:1], "gain": shape, "kl": shape, "ellipse": (None, 2)}
-        for name, size in wanted.items():
+        n = np.shape(self.at)[0]
+        for name, size in {"at": (n,), "gain": (n, n), "kl": (n, n)}.items():
             object.__setattr__(self, name, _freeze(getattr(self, name), np.float32, size, f"Landscape.{name}"))
 
 

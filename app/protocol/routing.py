@@ -74,6 +74,8 @@ class RoutedPass(Payload):
     """float32 (L, T, E)"""
     bias: np.ndarray | None
     """float32 (L, E) selection bias that was in use."""
+    barred: np.ndarray
+    """bool (L, T, E): could not be chosen: switched off, or of a group that was left out."""
     flips: np.ndarray
     """bool (L, T, K): chosen only because of the bias."""
     live: np.ndarray
@@ -95,7 +97,7 @@ class RoutedPass(Payload):
         (L, T, K), E = np.shape(self.experts), np.shape(self.affinities)[-1]
         shapes = {
             "experts": (np.int16, (L, T, K)), "weights": (np.float32, (L, T, K)), "affinities": (np.float32, (L, T, E)),
-            "flips": (bool, (L, T, K)), "live": (bool, (L, T, K)), "dropped": (bool, (L, T, K)), "margin": (np.float32, (L, T)),
+            "barred": (bool, (L, T, E)), "flips": (bool, (L, T, K)), "live": (bool, (L, T, K)), "dropped": (bool, (L, T, K)), "margin": (np.float32, (L, T)),
             "routed_norm": (np.float32, (L, T)), "read": (np.int32, (T,)), "touched": (np.int16, (L, T)),
         }  # fmt: skip
         optional = {"bias": (L, E), "shared_norm": (L, T)}
@@ -136,6 +138,21 @@ class LoadTable:
     """The same for every layer, since all have as many experts."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """Passes of the model that checked drafted tokens while the text was written, on average."""
+
+    passes: int
+    read: float
+    """Tokens a pass read: the last of the text and the drafted ones."""
+    kept: float
+    """Tokens a pass added to the text."""
+    touched: tuple[float, ...]
+    """By layer: different experts a pass read."""
+    alone: tuple[float, ...]
+    """By layer: experts that one of its tokens visits."""
+
+
 @dataclass(frozen=True, eq=False)
 class RoutingSummary(Payload):
     """What the decisions about a text add up to."""
@@ -167,6 +184,8 @@ class RoutingSummary(Payload):
     """Mean -log p of the prompt's tokens."""
     predicted: int
     """Tokens that mean is over."""
+    checks: Checks | None = None
+    """None where nothing was drafted."""
 
     def __post_init__(self) -> None:
         for name, dims in (("together", 3), ("together_chance", 2), ("flow", 3), ("touched", 2)):

@@ -21,12 +21,14 @@ from app.jobs.attention import (
     AttentionOverview,
     AttentionProfile,
     AttentionRollout,
+    AttentionSum,
     AttentionView,
 )
 from app.protocol.attention import TokenProfile, WeightMap
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Record
 from app.protocol.payloads import Result
+from app.runners.attention_across import across, goes_across
 from app.runners.attention_files import csv_text, map_picture, npz_bytes
 from app.runners.attention_sources import open_sight
 from app.runners.attention_views import (
@@ -42,16 +44,14 @@ from app.runners.attention_views import (
     rows_at_once,
     rows_of_heads,
     where,
-    without_first,
 )
-from app.runners.captures import Heads, Sight
+from app.runners.captures import Heads, Sight, Weights
 from app.worker import display
 from app.worker.context import Ctx
-from models.attention.measures import rollout_step
 
 REPORT_MS = 150
 MOST_FILE_BYTES = 1024**3
-"""Of weights written into a file, or of the matrices of a rollout."""
+"""Of weights written into a file."""
 MOST_CSV_VALUES = 4_000_000
 DROPPED = "first key left out, rows rescaled to sum to 1"
 Run = Generator[Event, None, Result]
@@ -59,9 +59,9 @@ Run = Generator[Event, None, Result]
 
 def overview(job: AttentionOverview, ctx: Ctx) -> Run:
     """All layers and heads as thumbnails and scores, told as they are computed."""
-    began = time.perf_counter()
     with ExitStack() as stack:
         sight = yield from open_sight(job, ctx, stack)
+        began = time.perf_counter()
         yield Record(channel="looked", payload=sight.looked)
         if job.growing:
             check_layer(job.up_to, sight.looked)
@@ -77,7 +77,7 @@ def overview(job: AttentionOverview, ctx: Ctx) -> Run:
         return Result(files={"looked": sight.looked, "overview": maps}, facts={"seconds": maps.seconds})
 
 
-def _layer(job: Attention | AttentionView, sight: Sight) -> Generator[Event, None, Heads]:
+def _layer(job: Attention | AttentionView, sight: Sight) -> Generator[Event, None, Heads | Weights]:
     check_layer(job.layer, sight.looked)
     return (yield from sight.heads(job.layer))
 
@@ -90,13 +90,9 @@ def weight_map(job: AttentionMap, ctx: Ctx) -> Run:
         began, chosen = time.perf_counter(), chosen_heads(job.heads, heads.shape[0])
         dropped, frame = job.drop_first and heads.softmax, Frame.of(job, heads.shape[1:])
         values = yield from frame.values(mean_rows(heads.ready(chosen), dropped), rows_at_once(len(chosen), heads.shape[2]))
-        what = (_kind(heads), where(sight.looked, job.layer, sight.step), heads_in_words(chosen, heads.shape[0]))
+        what = (heads.kind, where(sight.looked, job.layer, sight.step), heads_in_words(chosen, heads.shape[0]))
         shown = _shown(job, sight, values, frame, chosen, dropped, what, time.perf_counter() - began)
         return Result(files={"map": shown}, facts={"caption": shown.caption, "seconds": shown.seconds})
-
-
-def _kind(heads: Heads) -> str:
-    return f"softmax of q·k / √{heads.q.shape[-1]}" if heads.softmax else "cosine similarity"
 
 
 def _shown(
@@ -127,7 +123,7 @@ def profile(job: AttentionProfile, ctx: Ctx) -> Run:
             if start + step < queries:
                 yield Progress(done=start, total=queries, unit="rows", note="computing the map")
         caption = caption_of(
-            sight.looked, _kind(heads), where(sight.looked, job.layer, sight.step), heads_in_words(chosen, heads.shape[0]),
+            sight.looked, heads.kind, where(sight.looked, job.layer, sight.step), heads_in_words(chosen, heads.shape[0]),
             DROPPED if dropped else "", f"mean of {len(job.tokens)} tokens" if len(job.tokens) > 1 else "",
         )  # fmt: skip
         found = TokenProfile(
@@ -147,56 +143,24 @@ def _places(tokens: tuple[int, ...], queries: int, keys: int) -> tuple[list[int]
     return [place for place in tokens if place < queries], [place for place in tokens if place < keys]
 
 
-def rollout(job: AttentionRollout, ctx: Ctx) -> Run:
-    """Products of the layers' mean maps, each mixed with the residual stream."""
+def of_layers(job: AttentionRollout | AttentionSum, ctx: Ctx) -> Run:
+    """One map of several layers: their product with the residual stream mixed in, or their mean over the words of a prompt."""
     with ExitStack() as stack:
         sight = yield from open_sight(job, ctx, stack)
-        looked, began = sight.looked, time.perf_counter()
-        flow = yield from _rolled_out(job, sight)
+        began = time.perf_counter()
+        flow, what = yield from across(job, sight)
         frame = Frame.of(job, tuple(flow.shape))
         values = yield from frame.values(lambda start, count: flow[start : start + count], flow.shape[0])
-        every_head = chosen_heads((), looked.heads[job.layer])
-        what = _rollout_words(job, sight)
+        every_head = chosen_heads((), sight.looked.heads[job.layer])
         shown = _shown(job, sight, values, frame, every_head, job.drop_first, what, time.perf_counter() - began)
         return Result(files={"map": shown}, facts={"caption": shown.caption, "seconds": shown.seconds})
-
-
-def _rolled_out(job: AttentionRollout | AttentionExport, sight: Sight) -> Generator[Event, None, Tensor]:
-    """The product of the mean maps (T, T) of all layers up to the job's."""
-    check_layer(job.layer, sight.looked)
-    _check_rollout(job, sight)
-    flow = None
-    for layer in range(job.layer + 1):
-        heads = yield from sight.heads(layer)
-        rows, (count, every, _) = mean_rows(heads.ready(), False), heads.shape
-        step = rows_at_once(count, every)
-        mean = torch.cat([rows(start, step) for start in range(0, every, step)])  # (T, T)
-        flow = rollout_step(flow, mean, job.residual)
-        yield Progress(done=layer + 1, total=job.layer + 1, unit="layers", note="multiplying layers")
-    return without_first(flow) if job.drop_first else flow
-
-
-def _rollout_words(job: AttentionRollout | AttentionExport, sight: Sight) -> tuple[str, ...]:
-    layers = sight.looked.layers
-    return "rollout", f"{layers[0]} to {layers[job.layer]}", "heads averaged", f"residual share {job.residual:g}"
-
-
-def _check_rollout(job: AttentionRollout | AttentionExport, sight: Sight) -> None:
-    looked = sight.looked
-    if job.source not in ("text", "clip-text", "clip-picture"):
-        raise UserError("A rollout needs layers that all look at the same tokens.", hint="Choose a text, or CLIP's patches.")
-    needed = 12 * len(looked.rows.ids) ** 2  # a layer, the product so far and the next one
-    if needed > MOST_FILE_BYTES:
-        raise UserError(
-            f"The rollout of {len(looked.rows.ids):,} tokens needs {needed / 2**30:.1f} GB.", hint="Look at a text of up to 9,000 tokens."
-        )
 
 
 # --- files ---
 
 
 def _exact(
-    heads: Heads, chosen: tuple[int, ...], frame: Frame, dropped: bool
+    heads: Heads | Weights, chosen: tuple[int, ...], frame: Frame, dropped: bool
 ) -> Generator[Event, None, np.ndarray]:
     """Every weight of the window, float32 (heads, r, c)."""
     (first, end), (left, right) = frame.rows, frame.columns
@@ -225,9 +189,9 @@ def attention(job: Attention, ctx: Ctx) -> Run:
         frame = Frame(rows=(0, queries), columns=(0, keys), block=(1, 1))
         weights = yield from _exact(heads, tuple(range(count)), frame, False)
         title = f"{looked.model}, {where(looked, job.layer, sight.step)}: {count} heads" if count > 1 else looked.model
-        caption = caption_of(looked, _kind(heads), where(looked, job.layer, sight.step), looked.sentence)
+        caption = caption_of(looked, heads.kind, where(looked, job.layer, sight.step), looked.sentence)
         names = [f"head {n}" for n in range(count)] if count > 1 else [""]
-        picture = map_picture(weights, looked, job.layer, frame, title, names, f"{_kind(heads)}. {looked.sentence}")
+        picture = map_picture(weights, looked, job.layer, frame, title, names, f"{heads.kind}. {looked.sentence}")
         files = {
             "attention.npz": npz_bytes(weights, looked, job.layer, tuple(range(count)), frame, heads), "attention.png": picture,
             "tokens": looked.rows,
@@ -241,24 +205,24 @@ def export(job: AttentionExport, ctx: Ctx) -> Run:
     """The shown part of the map as numbers and as a picture, every value one weight: all chosen heads in the NPZ, their mean else."""
     with ExitStack() as stack:
         sight = yield from open_sight(job, ctx, stack)
-        if job.rollout:
-            return (yield from _export_rollout(job, sight))
+        if goes_across(job):
+            return (yield from _export_layers(job, sight))
         heads, looked = (yield from _layer(job, sight)), sight.looked
         chosen, frame = chosen_heads(job.heads, heads.shape[0]), Frame.of(job, heads.shape[1:], most=max(heads.shape))
         _check_table(frame)
         dropped = job.drop_first and heads.softmax
         weights = yield from _exact(heads, chosen, frame, dropped)
-        what = (_kind(heads), where(looked, job.layer, sight.step), heads_in_words(chosen, heads.shape[0]))
+        what = (heads.kind, where(looked, job.layer, sight.step), heads_in_words(chosen, heads.shape[0]))
         return (yield from _files(job, sight, weights, frame, chosen, dropped, what, heads))
 
 
-def _export_rollout(job: AttentionExport, sight: Sight) -> Run:
-    flow = yield from _rolled_out(job, sight)
+def _export_layers(job: AttentionExport, sight: Sight) -> Run:
+    flow, what = yield from across(job, sight)
     frame = Frame.of(job, tuple(flow.shape), most=max(flow.shape))
     _check_table(frame)
     values = flow[slice(*frame.rows), slice(*frame.columns)].float().cpu().numpy()
     every_head = chosen_heads((), sight.looked.heads[job.layer])
-    return (yield from _files(job, sight, values[None], frame, every_head, job.drop_first, _rollout_words(job, sight), None))
+    return (yield from _files(job, sight, values[None], frame, every_head, job.drop_first, what, None))
 
 
 def _check_table(frame: Frame) -> None:
@@ -271,7 +235,7 @@ def _check_table(frame: Frame) -> None:
 
 def _files(
     job: AttentionExport, sight: Sight, weights: np.ndarray, frame: Frame, chosen: tuple[int, ...], dropped: bool, what: tuple[str, ...],
-    heads: Heads | None,
+    heads: Heads | Weights | None,
 ) -> Run:  # fmt: skip
     """Maps (n, r, c) as NPZ, their mean as a table and, for the eye, as a picture."""
     looked, mean = sight.looked, weights.mean(0)                            # (r, c)

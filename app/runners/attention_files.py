@@ -13,7 +13,7 @@ from app.protocol.events import Event, Progress
 from app.protocol.payloads import Image
 from app.runners.attention_picture import small_multiples
 from app.runners.attention_views import Frame, side_tokens
-from app.runners.captures import Heads
+from app.runners.captures import Heads, Weights
 
 ROWS_AT_ONCE = 64
 
@@ -28,13 +28,13 @@ def map_picture(
     return small_multiples(weights, title, caption, names, *side_tokens(looked, layer, frame), unseen)
 
 
-def npz_bytes(weights: np.ndarray, looked: Looked, layer: int, heads: Sequence[int], frame: Frame, source: Heads | None) -> bytes:
+def npz_bytes(weights: np.ndarray, looked: Looked, layer: int, heads: Sequence[int], frame: Frame, source: Heads | Weights | None) -> bytes:
     """weights float32 (heads, T, S) with the texts of both sides; nothing in it needs a pickle to be read.
 
     Without a `source`, weights (1, T, S) are no head's own: there is no scale, and `heads` says whose mean they go back to.
     """
     rows, columns = side_tokens(looked, layer, frame)
-    scale = {} if source is None else {"scale": np.float32(source.q.shape[-1] ** -0.5 if source.softmax else 1.0)}
+    scale = {} if source is None or source.scale is None else {"scale": np.float32(source.scale)}
     buffer = io.BytesIO()
     np.savez(
         buffer, weights=weights, tokens=np.array(rows), column_tokens=np.array(columns), layer=layer, heads=np.array(heads),

@@ -16,7 +16,8 @@ from app.protocol.attention_lab import LengthRow, MechanismKind, MechanismKnob, 
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Record, Step
 from app.protocol.payloads import Result
-from app.runners.attention_lab_heads import Qkv, as_settings, choices, open_head
+from app.runners.attention_lab_heads import Qkv, open_head
+from app.runners.mechanisms import as_settings, choices
 from app.worker import display
 from app.worker.context import Ctx
 from models import catalog

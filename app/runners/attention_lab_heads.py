@@ -1,4 +1,4 @@
-"""Whose q, k and v the attention lab works on: a head of a language model that reads a text, or random numbers; and mechanisms by name.
+"""Whose q, k and v the attention lab works on: a head of a language model that reads a text, or random numbers.
 
 The last few layers that were read are kept, so that a dragged slider does not run the model again; results do not depend on it.
 """
@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from app.jobs.attention import Attention
-from app.jobs.attention_lab import HeadJob, read
-from app.protocol.attention_lab import LabHead, Settings, Value
+from app.jobs.attention_lab import HeadJob
+from app.protocol.attention_lab import LabHead
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress
 from app.protocol.payloads import Tokens
 from app.runners.attention_sources import Watched, open_language
 from app.worker.context import Ctx
-from models.attention.table import Kind, Knob, kind
 from models.language.llama import Llama
 from models.language.loading import LanguageModel
 
@@ -117,39 +116,3 @@ def read_layer(ctx: Ctx, model: Llama, ids: tuple[int, ...], layer: int) -> Laye
     while len(_KEPT) > MOST_KEPT:
         _KEPT.popitem(last=False)
     return found
-
-
-# --- mechanisms by name ---
-
-
-def choices(mechanisms: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Value]]]:
-    """Written mechanisms as {as written: (name, settings)}, checked against the table; a name may come twice with other settings."""
-    if not mechanisms:
-        raise UserError("No mechanism is chosen.", hint="Choose at least one.")
-    return {words: _choice(words) for words in mechanisms}
-
-
-def _choice(words: str) -> tuple[str, dict[str, Value]]:
-    name, given = read(words)
-    entry = kind(name)
-    knobs = {knob.name: knob for knob in entry.knobs}
-    settings = {knob: _value(entry, knobs[knob], text) if knob in knobs else text for knob, text in given.items()}
-    entry.settings(settings)  # says what does not exist or is out of range
-    return name, settings
-
-
-def _value(entry: Kind, knob: Knob, text: str) -> Value:
-    if isinstance(knob.default, bool):
-        known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if text.lower() not in known:
-            raise UserError(f"{entry.title}: {knob.name} is true or false, not {text[:40]}.")
-        return known[text.lower()]
-    try:
-        return type(knob.default)(text)
-    except ValueError:
-        raise UserError(f"{entry.title}: {knob.name} is a number, not {text[:40]}.") from None
-
-
-def as_settings(settings: dict[str, Value]) -> Settings:
-    """Knobs for the window."""
-    return tuple(settings.items())

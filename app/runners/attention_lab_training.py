@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import torch
 
 from app.jobs.attention_lab import TrainAttentions
 from app.protocol.attention_lab import Learner, LearnerPoint
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Record, Step
 from app.protocol.payloads import Result
-from app.runners.attention_lab_heads import choices
+from app.runners.mechanisms import choices
 from app.worker.context import Ctx
 from models.attention.small_lm import SmallLm, SmallLmConfig, build, score, train
 from models.attention.table import kind
@@ -25,6 +28,10 @@ TEST_TEXTS = 128
 TEST_SEED = 1_000_003
 """Batches of the test come from another seed than the trainings', captions also from other scenes."""
 HELD_OUT = "validation"
+MOST_KEPT = 8
+Key = tuple[TrainAttentions, torch.device]
+BOOK: OrderedDict[Key, SmallLm] = OrderedDict()
+"""The last few trained models, the newest last, to be looked into; what a job gives does not depend on what lies here."""
 
 
 @dataclass
@@ -72,6 +79,8 @@ def train_attentions(job: TrainAttentions, ctx: Ctx) -> Run:
         if step % job.test_every == 0 or step == job.steps:
             yield tested(racers, testing, step, job.length)
         yield Step(index=step, total=job.steps)
+    for racer in racers:
+        keep(job, racer.name, racer.model, ctx)
     return Result(facts={"table": table(racers), "scores": {racer.name: vars(racer.points[-1]) for racer in racers}})
 
 
@@ -122,3 +131,33 @@ def table(racers: list[Racer]) -> str:
         numbers = f"{learner(racer).parameters:>11,}{last.loss:>11.4f}{last.accuracy:>10.1%}{racer.seconds:>8.1f}"
         lines.append(f"{racer.name[:33]:<34}{numbers}")
     return "\n".join([*lines, f"Loss in nats and accuracy on {TEST_TEXTS} texts that no update saw; seconds of its own updates."])
+
+
+# --- trained models ---
+
+
+def keep(job: TrainAttentions, words: str, model: SmallLm, ctx: Ctx) -> None:
+    """Remember a model at the end of its training."""
+    BOOK[_key(job, words, ctx)] = model
+    while len(BOOK) > MOST_KEPT:
+        BOOK.popitem(last=False)
+
+
+def _key(job: TrainAttentions, words: str, ctx: Ctx) -> Key:
+    """How often it was tested, and beside whom it learned, leaves a model as it is."""
+    return replace(job, mechanisms=(words,), test_every=TrainAttentions.test_every, device="auto"), ctx.device
+
+
+def trained(job: TrainAttentions, ctx: Ctx) -> Generator[Event, None, SmallLm]:
+    """The one model of a training at its end; it is gone through now if the model is not at hand."""
+    (words,) = job.mechanisms
+    if _key(job, words, ctx) not in BOOK:
+        learning, _ = tasks(job)
+        (racer,) = line_up(job, ctx, learning)
+        for step in range(1, job.steps + 1):
+            ctx.check()
+            with torch.enable_grad():
+                racer.update()
+            yield Progress(done=step, total=job.steps, unit="updates", note=f"training the small model, update {step} of {job.steps}")
+        keep(job, words, racer.model, ctx)
+    return BOOK[_key(job, words, ctx)]

@@ -1,4 +1,4 @@
-"""Where queries and keys come from: a language model that reads a text, CLIP's two towers, the UNet while it makes a picture.
+"""Where queries and keys come from: a language model that reads a text, CLIP's two towers, the UNet while it makes a picture, the lab.
 
 `open_sight(job, ctx, stack)` runs the model if the store does not hold the source yet; the models run their fast attention all the while,
 and weights are computed from queries and keys later, where somebody looks.
@@ -20,6 +20,7 @@ from app.protocol.payloads import Tokens
 from app.runners.attention_pictures import clip_sight, unet_sight
 from app.runners.captures import STORE, Capture, Heads, Part, Sight, Watched
 from app.runners.lens import check_ids
+from app.runners.small_models import small_sight
 from app.worker.context import Ctx
 from models import catalog
 from models.language.llama import Llama
@@ -39,6 +40,8 @@ def open_sight(job: AttentionJob, ctx: Ctx, stack: ExitStack) -> Generator[Event
     """What a job looks at; the models stay pinned until the stack is closed."""
     if job.source == "text":
         return (yield from text_sight(job, ctx, stack))
+    if job.source == "small":
+        return (yield from small_sight(job, ctx, stack))
     if job.source.startswith("clip"):
         return (yield from clip_sight(job, ctx, stack))
     return (yield from unet_sight(job, ctx, stack))

@@ -15,7 +15,7 @@ from app.protocol.attention import SCORES, Looked, OverviewMaps
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress
 from app.protocol.payloads import Tokens
-from app.runners.captures import Heads
+from app.runners.captures import Heads, Weights
 from models.attention.measures import RowSums, normalised_for_view
 from models.attention.softmax import averaging
 
@@ -58,13 +58,13 @@ def rows_at_once(heads: int, keys: int) -> int:
     return max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // (heads * keys)))
 
 
-def rows_of_heads(ready: Heads, start: int, count: int, drop_first: bool) -> Tensor:
+def rows_of_heads(ready: Heads | Weights, start: int, count: int, drop_first: bool) -> Tensor:
     """(heads, rows, S), the first key left out if that is asked for and the map is one of weights."""
     weights = ready.rows(start, count)
     return without_first(weights) if drop_first and ready.softmax else weights
 
 
-def mean_rows(ready: Heads, drop_first: bool) -> RowsOf:
+def mean_rows(ready: Heads | Weights, drop_first: bool) -> RowsOf:
     """The mean of the heads' maps."""
     return lambda start, count: rows_of_heads(ready, start, count, drop_first).mean(0)
 
@@ -132,8 +132,8 @@ EYE_WORDS = {"as it is": "", "each row to 1": "each shown row divided by its lar
 
 
 def caption_of(looked: Looked, what: str, *details: str) -> str:
-    """One line: model, what the values are, and everything that was done to them."""
-    return " · ".join(filter(None, (looked.model, what, *details)))
+    """One line: what the values are, everything that was done to them, and the model."""
+    return " · ".join(filter(None, (what, *details, looked.model)))
 
 
 def where(looked: Looked, layer: int, step: int) -> str:
@@ -172,12 +172,12 @@ class Summary:
         self.peaks = np.full((layers, heads), np.nan, np.float32)
         self.scores = np.full((len(SCORES), layers, heads), np.nan, np.float32)
 
-    def add(self, layer: int, heads: Heads, ids: Tensor | None) -> Iterator[Event]:
+    def add(self, layer: int, heads: Heads | Weights, ids: Tensor | None) -> Iterator[Event]:
         """Read the maps of a layer once, a few rows at a time."""
         ready, (count, queries, keys) = heads.ready(), heads.shape
         sums = RowSums(ids, causal=heads.causal, own=self.looked.rows == self.looked.columns)
-        cells = _CellDistance(self._grid(layer), self.looked.row_extra, heads.q.device) if sums.own and self._grid(layer) else None
-        high, wide = averaging(queries, self.size, ready.q), averaging(keys, self.size, ready.q)
+        cells = _CellDistance(self._grid(layer), self.looked.row_extra, heads.like.device) if sums.own and self._grid(layer) else None
+        high, wide = averaging(queries, self.size, ready.like), averaging(keys, self.size, ready.like)
         pooled, step = 0, rows_at_once(count, keys)
         for start in range(0, queries, step):
             weights = ready.seen(start, step)                               # (H, rows, keys that are seen)

@@ -61,6 +61,21 @@ class Heads:
         """Heads, queries, keys."""
         return self.q.shape[0], self.q.shape[1], self.k.shape[1]
 
+    @property
+    def kind(self) -> str:
+        """What a value of the maps is."""
+        return f"softmax of q·k / √{self.q.shape[-1]}" if self.softmax else "cosine similarity"
+
+    @property
+    def scale(self) -> float | None:
+        """What the products are multiplied with."""
+        return self.q.shape[-1] ** -0.5 if self.softmax else 1.0
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the device and the number format in which maps are computed."""
+        return self.q
+
     def ready(self, chosen: Sequence[int] = ()) -> Heads:
         """The named heads (none: all) in fp32, a key head for each, so that many rows can be computed of them."""
         heads = list(chosen) or list(range(self.q.shape[0]))
@@ -78,6 +93,44 @@ class Heads:
         return seen_rows(self.q[None], self.k[None], start, count, causal=self.causal)[0] if self.softmax else self.rows(start, count)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Weights:
+    """One layer of a model whose maps are small enough to be taken whole, (H, T, S) in fp32; with the face of `Heads`."""
+
+    weights: Tensor
+    kind: str
+    causal: bool
+    softmax: bool
+    """Each row is a law: no weight below 0, the sum is 1."""
+    scale: float | None = None
+
+    @property
+    def bytes(self) -> int:
+        return self.weights.nbytes
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Heads, queries, keys."""
+        return tuple(self.weights.shape)
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the device and the number format of the maps."""
+        return self.weights
+
+    def ready(self, chosen: Sequence[int] = ()) -> Weights:
+        """The named heads (none: all)."""
+        return replace(self, weights=self.weights[list(chosen)]) if chosen else self
+
+    def rows(self, start: int, count: int) -> Tensor:
+        """Rows of the maps of all heads, (H, rows, S)."""
+        return self.weights[:, start : start + count]
+
+    def seen(self, start: int, count: int) -> Tensor:
+        """The same: nothing is saved by leaving keys out."""
+        return self.rows(start, count)
+
+
 Part = tuple[str, int, int]
 """Source, step (0 where there are none), layer."""
 
@@ -87,7 +140,7 @@ class Capture:
     """One run of a model: what it looked at, by source, and the heads of its layers. A diffusion run holds two sources and many steps."""
 
     looked: dict[str, Looked] = field(default_factory=dict)
-    parts: dict[Part, Heads] = field(default_factory=dict)
+    parts: dict[Part, Heads | Weights] = field(default_factory=dict)
     ids: Tensor | None = None
     """Tokens of a text that is looked at by itself, (1, T)."""
     cache: KVCache | None = None
@@ -117,7 +170,7 @@ class Sight:
     def ids(self) -> Tensor | None:
         return self.capture.ids
 
-    def heads(self, layer: int) -> Generator[Event, None, Heads]:
+    def heads(self, layer: int) -> Generator[Event, None, Heads | Weights]:
         """A layer's queries and keys; the model runs if they are not at hand."""
         part = (self.source, self.step, layer)
         while self.capture.reading and part not in self.capture.parts:

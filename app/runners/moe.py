@@ -19,7 +19,7 @@ from app.runners import training
 from app.runners.conversations import read_conversations
 from app.worker.context import Ctx
 from models import catalog
-from models.fitting import Average
+from models.fitting import Average, averaged_weights, checkpoint_step
 from models.language import deepseek_v3, mixture_training
 from models.language.gating import Steering
 from models.language.mixture_data import TOKENIZER, MixtureBank, MixtureTokenizer, Sources, mixture_tokenizer
@@ -98,6 +98,8 @@ def train_moe(job: TrainMoe, ctx: Ctx) -> Run:
     loss = MixtureLoss(model, bank.domains, lambda: balancing(ctx.job))
     average = Average(model, job.ema)
     config = replace(training.fit_config(job, ctx, checkpoint_name(job, bank.tokenizer)), betas=(0.9, 0.95), weight_decay=0.1)
+    if checkpoint_step(config.folder):
+        check_shape(model, averaged_weights(config.folder), config.folder)
     bank.tokenizer.save(config.folder / TOKENIZER)
     steps = train_mixture(model, bank, loss, job.batch_size, job.window, config, average)
     result = yield from with_routing(training.follow(job, ctx, steps), loss, model)
@@ -112,6 +114,14 @@ def train_moe(job: TrainMoe, ctx: Ctx) -> Run:
 def checkpoint_name(job: TrainMoe, tokenizer: MixtureTokenizer) -> str:
     """A folder of its own for what cannot be the same training."""
     return f"moe-{job.model}-{balancing(job).kind}-{tokenizer.fingerprint[:8]}"
+
+
+def check_shape(model: SparseDecoder, state: dict[str, torch.Tensor], folder: Path) -> None:
+    """UserError if a checkpoint's weights are those of a mixture of another shape."""
+    if {name: value.shape for name, value in model.state_dict().items()} != {name: value.shape for name, value in state.items()}:
+        raise UserError(
+            f"The checkpoint in {folder} is of a mixture of another shape than this program trains.", hint="Train in another folder."
+        )
 
 
 def check_wishes(job: TrainMoe) -> None:

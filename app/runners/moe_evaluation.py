@@ -14,7 +14,7 @@ from app.jobs.moe import EvaluateMoe
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress
 from app.protocol.payloads import Result
-from app.runners.moe import KEY, Run, fresh_net, sources, tokenizer_file
+from app.runners.moe import KEY, Run, check_shape, fresh_net, sources, tokenizer_file
 from app.worker.context import Ctx
 from models.checkpoint import Checkpoint
 from models.fitting import CHECKPOINT, averaged_weights
@@ -87,6 +87,7 @@ def from_checkpoint(folder: Path, ctx: Ctx) -> Iterator[SparseDecoder]:
     state = averaged_weights(folder)
     with torch.device("meta"):
         model = fresh_net("deepseek" if any(".shared." in name for name in state) else "switch")
+    check_shape(model, state, folder)
     model.load_state_dict(state, assign=True)
     yield model.to(ctx.device, ctx.dtype).eval().requires_grad_(False)
 

@@ -5,6 +5,7 @@ The parts: `plane_training.py` (cloud, network, book), `plane_picture.py` (the p
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,17 +16,19 @@ from torch import Tensor
 
 from app.jobs.plane import Plane, PlaneMethods, read_knobs
 from app.protocol.events import Event, Progress, Record, Step
-from app.protocol.payloads import Result
-from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap, Particles
+from app.protocol.payloads import Curve, Result
+from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap, Particles, PlanePlot
 from app.runners.plane_export import animated
 from app.runners.plane_picture import picture
-from app.runners.plane_training import card, cards, open_cloud, particles, prepared, walked, watched
+from app.runners.plane_referee import Referee
+from app.runners.plane_training import LOOKED_AT, card, cards, open_cloud, particles, prepared, walked, watched
 from app.worker import display
 from app.worker.context import Ctx
 from models.plane.data import CLOUDS, Cloud, cloud
 from models.plane.errors import DivergedError
 from models.plane.method import METHODS, Method, PlaneStep, method
 from models.plane.metrics import PROJECTIONS, sliced_wasserstein
+from models.solvers import SolverError
 
 HELD_OUT, SCORED = 10_000, 2000
 """Points that samples are measured against; points whose likelihood is averaged."""
@@ -62,6 +65,8 @@ class Walk:
     end: PlaneStep | None = None
     seconds: float = 0.0
     notice: str = ""
+    referee: Referee | None = None
+    """Of a walk to data."""
     kept: list[Particles] = field(default_factory=list)
     """Moments for the animation, if one is wanted."""
     trails: list[Tensor] = field(default_factory=list)
@@ -89,8 +94,11 @@ def plane(job: Plane, ctx: Ctx) -> Run:
     yield Record(channel="cloud", payload=shown)
     held_out = points.held_out(HELD_OUT, label=label_of(knobs))
     trained = yield from prepared(job, ctx, job.method, points, key, job.exact)
-    walk = Walk(row, trained.net, solver, job.evaluations or row.evaluations, knobs)
-    noise = torch.randn(job.samples, 2, generator=torch.Generator().manual_seed(job.seed))
+    referee = Referee.of(row, points, held_out, label_of(knobs), job.exact)
+    walk = Walk(row, trained.net, solver, job.evaluations or row.evaluations, knobs, referee=referee)
+    noise = points.start(job.samples, torch.Generator().manual_seed(job.seed))
+    if row.chords is not None:
+        yield Record(channel="chords", payload=chords(walk, noise[:PATHS], held_out[:PATHS]))
     yield from follow(walk, noise, "walk", job, ctx)
     if job.back and row.forward is not None:
         yield from follow(Walk(row, trained.net, solver, walk.evaluations, knobs), held_out[: job.samples], "back", job, ctx)
@@ -105,7 +113,7 @@ def plane(job: Plane, ctx: Ctx) -> Run:
     drawn = picture(samples, display.array(held_out), np.stack([display.array(at) for at in walk.trails]), caption(row, told))
     files = {"samples.npy": samples, "held_out.npy": display.array(held_out), "picture.png": drawn}
     if job.film:
-        files["walk.gif"] = yield from animated(walk.kept, shown, row.title, ctx)
+        files["walk.gif"] = yield from animated([(row.title, walk.kept)], shown, ctx)
     return Result(files=files, facts=told)
 
 
@@ -150,8 +158,16 @@ def moment(walk: Walk, step: PlaneStep, lattice: Tensor, way: str, index: int, j
     shown = particles(step, way, index)
     walk.kept += [shown] if job.film else []
     yield Record(channel="particles", payload=shown)
+    if step.x0 is not None:
+        yield Record(channel="clean", payload=particles(replace(step, x=step.x0[: min(LOOKED_AT, job.samples)]), "clean", index))
     if walk.row.field is not None and job.grid:
         yield Record(channel="field", payload=arrows(walk, step, job.grid, index))
+        if walk.row.parts is not None:
+            yield Record(channel="parts", payload=parts(walk, step, job.grid // 2, index))
+    if walk.referee is not None and way == "walk":
+        walk.referee.judge(walk.row, walk.net, step, walk.knobs)
+        if job.map_side and math.isfinite(step.noise):
+            yield Record(channel="marginal", payload=walk.referee.marginal(step, job.map_side, REACH * size_of(step), index))
     if len(lattice):
         yield Record(channel="grid", payload=particles(replace(step, x=lattice), "grid", index))
 
@@ -175,20 +191,58 @@ def arrows(walk: Walk, step: PlaneStep, side: int, index: int) -> Arrows:
     return Arrows(display.array(at), display.array(torch.nan_to_num(found)), walk.row.field_name, index, float(step.time))
 
 
+def parts(walk: Walk, step: PlaneStep, side: int, index: int) -> tuple[Arrows, ...]:
+    """The arrows that add up to the field, on a grid of their own."""
+    at = square(max(1, side), REACH * size_of(step))
+    found = walk.row.parts(walk.net, at, step.time, walk.knobs)
+    where, time = display.array(at), float(step.time)
+    return tuple(Arrows(where, display.array(torch.nan_to_num(arrow)), name, index, time) for name, arrow in found.items())
+
+
+def chords(walk: Walk, start: Tensor, data: Tensor) -> Arrows:
+    """Straight lines from starts to ends as a training pairs them."""
+    here, there = walk.row.chords(walk.net, start, data, walk.knobs)
+    return Arrows(display.array(here), display.array(there - here), "chords", 0, 0.0)
+
+
+def plots(walk: Walk, facts: dict) -> tuple[PlanePlot, ...]:
+    """The method's own plots, and how far its field is from the exact one."""
+    own = walk.row.plots(walk.net, facts, walk.knobs) if walk.row.plots is not None else ()
+    return tuple(
+        PlanePlot(
+            title=one.title, x_label=one.x, y_label=one.y, clock=one.clock, log_x=one.log_x, log_y=one.log_y,
+            curves=tuple(Curve(*np.array(points, float).reshape(-1, 2).T, label=name) for name, points in one.curves.items()),
+        )
+        for one in (*own, *walk.referee.plots())
+    )  # fmt: skip
+
+
 def measured(walk: Walk, points: Cloud, held_out: Tensor, noise: Tensor, job: Plane, ctx: Ctx) -> Generator[Event, None, dict]:
     """Distance to held-out points beside that of fresh data, likelihood where there is one, and what the method tells of itself."""
     apart = sliced_wasserstein(points.held_out(len(noise), seed=1, label=label_of(walk.knobs)), held_out)
     facts = {"sliced_wasserstein": sliced_wasserstein(walk.end.x, held_out), "data_distance": apart, "projections": PROJECTIONS}
-    if walk.row.log_density is not None:
-        scored = yield from in_pieces(walk, held_out[:SCORED], ctx, "likelihood")
-        facts |= {"nll_nats": -float(scored.mean()), "density": walk.row.density_says}
-        if job.map_side:
-            found = yield from in_pieces(walk, square(job.map_side, REACH), ctx, "density")
-            values = display.array(found.reshape(job.map_side, job.map_side))
-            yield Record(channel="density", payload=DensityMap(values, REACH, walk.row.density_says))
+    if walk.row.log_density is not None and points.source is None:
+        try:
+            facts |= yield from likelihood(walk, held_out, job, ctx)
+        except SolverError as error:  # the walk is there all the same
+            walk.notice = f"{walk.notice} No density: {error.message} {error.hint}".strip()
+            yield Record(channel="notice", payload=walk.notice)
     if walk.row.report is not None:
         facts |= walk.row.report(walk.net, noise[:REPORTED], walk.knobs)
+    facts |= walk.referee.facts()
+    for plot in plots(walk, facts):
+        yield Record(channel="plot", payload=plot)
     return facts
+
+
+def likelihood(walk: Walk, held_out: Tensor, job: Plane, ctx: Ctx) -> Generator[Event, None, dict]:
+    """Mean of -log p over held-out points, and the map of log p."""
+    scored = yield from in_pieces(walk, held_out[:SCORED], ctx, "likelihood")
+    if job.map_side:
+        found = yield from in_pieces(walk, square(job.map_side, REACH), ctx, "density")
+        values = display.array(found.reshape(job.map_side, job.map_side))
+        yield Record(channel="density", payload=DensityMap(values, REACH, walk.row.density_says))
+    return {"nll_nats": -float(scored.mean()), "density": walk.row.density_says}
 
 
 def in_pieces(walk: Walk, x: Tensor, ctx: Ctx, note: str) -> Generator[Event, None, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,13 +17,17 @@ from app.protocol.plane import PlaneRow
 from app.runners.plane import HELD_OUT, label_of
 from app.runners.plane_training import card, last, open_cloud, prepared, walked
 from app.worker.context import Ctx
+from models.plane.data import Cloud
 from models.plane.errors import DivergedError
 from models.plane.method import Method, method
 from models.plane.metrics import sliced_wasserstein, slope
+from models.solvers import SolverError
 
 REFERENCE = 4
 """The exact end is that of the method's most accurate solver with so many times the largest budget."""
 WALK_SEED = 2_000_003
+EXACT, SCORED = "exact", 500
+"""The word behind a method that asks for its exact answer; points whose likelihood is averaged."""
 
 Run = Generator[Event, None, Result]
 
@@ -37,16 +41,17 @@ class Entrant:
     row: Method
     solver: str
     knobs: dict[str, float]
+    exact: bool
 
     @classmethod
     def read(cls, words: str) -> Entrant:
-        """From "edm:heun,churn=40" or "edm"; a solver's own name may hold a comma."""
+        """From "edm:heun,churn=40", "edm:exact" or "edm"; a solver's own name may hold a comma."""
         name, _, rest = words.partition(":")
         parts = [part.strip() for part in rest.replace(":", ",").split(",") if part.strip()]
         row = method(name.strip())
-        solver = row.check_solver(", ".join(part for part in parts if "=" not in part))
+        solver = row.check_solver(", ".join(part for part in parts if "=" not in part and part != EXACT))
         knobs = row.settings(read_knobs(tuple(part for part in parts if "=" in part)))
-        return cls(words, name.strip(), row, solver, knobs)
+        return cls(words, name.strip(), row, solver, knobs, EXACT in parts)
 
     def end(self, net, noise: Tensor, solver: str, evaluations: int, seed: int):
         """The last step of a walk."""
@@ -60,18 +65,19 @@ def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
     if not entrants or not job.budgets:
         raise UserError("There is nothing to compare.", hint="Name a method and a number of evaluations.")
     points, key = open_cloud(job)
-    noise = torch.randn(job.samples, 2, generator=torch.Generator().manual_seed(job.seed))
+    noise = points.start(job.samples, torch.Generator().manual_seed(job.seed))
     rows, done, total = [], 0, len(entrants) * len(job.budgets)
     for entrant in entrants:
         yield Record(channel="method", payload=card(entrant.name))
         held_out = points.held_out(HELD_OUT, label=label_of(entrant.knobs))
-        exact = job.exact and entrant.row.exact is not None
+        exact = entrant.exact or (job.exact and entrant.row.exact is not None)
         net = (yield from prepared(job, ctx, entrant.name, points, key, exact)).net
         ideal = yield from reference(entrant, net, noise, job)
+        nll = likelihood(entrant, net, held_out[:SCORED], points)
         for budget in sorted(set(job.budgets)):
             ctx.check()
             try:
-                rows.append(measured(entrant, net, noise, budget, job, held_out, ideal))
+                rows.append(replace(measured(entrant, net, noise, budget, job, held_out, ideal), nll=nll))
                 yield Record(channel="row", payload=rows[-1])
             except DivergedError as error:
                 yield Record(channel="notice", payload=f"{entrant.words} with {budget} evaluations: {error.message}")
@@ -94,6 +100,16 @@ def reference(entrant: Entrant, net, noise: Tensor, job: ComparePlane) -> Genera
         yield Record(channel="notice", payload=f"{entrant.words} has no exact end: {error.message}")
 
 
+def likelihood(entrant: Entrant, net, x: Tensor, points: Cloud) -> float | None:
+    """Mean of -log p in nats, where the method has a density."""
+    if entrant.row.log_density is None or points.source is not None:
+        return None
+    try:
+        return -float(entrant.row.log_density(net, x, entrant.knobs).mean())
+    except SolverError:
+        return None  # its walks will say why
+
+
 def measured(entrant: Entrant, net, noise: Tensor, budget: int, job: ComparePlane, held_out: Tensor, ideal: Tensor | None) -> PlaneRow:
     """One walk and how far from the data, and from the exact end, it ended."""
     begin = time.perf_counter()
@@ -114,10 +130,10 @@ def slope_of(rows: list[PlaneRow]) -> float | None:
 
 def table(rows: list[PlaneRow], slopes: dict[str, float | None], base: float) -> str:
     """For the command line."""
-    lines = [f"{'method':<34}{'evaluations':>12}{'sliced W1':>11}{'to exact end':>14}{'s':>8}"]
+    lines = [f"{'method':<34}{'evaluations':>12}{'sliced W1':>11}{'to exact end':>14}{'nats':>8}{'s':>8}"]
     for row in rows:
-        away = "" if row.distance is None else f"{row.distance:.2e}"
-        lines.append(f"{row.method[:33]:<34}{row.evaluations:>12}{row.wasserstein:>11.4f}{away:>14}{row.seconds:>8.2f}")
+        away, nats = "" if row.distance is None else f"{row.distance:.2e}", "" if row.nll is None else f"{row.nll:.3f}"
+        lines.append(f"{row.method[:33]:<34}{row.evaluations:>12}{row.wasserstein:>11.4f}{away:>14}{nats:>8}{row.seconds:>8.2f}")
     orders = ", ".join(f"{name} {value:.2f}" for name, value in slopes.items() if value is not None)
     return "\n".join([*lines, f"Order of the distance to the exact end: {orders or 'none'}. Fresh data against held-out data: {base:.4f}."])
 

@@ -14,7 +14,7 @@ from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress
 from app.protocol.payloads import Result
 from app.protocol.plane import CloudPoints, Particles
-from app.runners.plane_picture import film, frame
+from app.runners.plane_picture import film, frame, joined
 from app.storage import write_now
 from app.worker.context import Ctx
 
@@ -36,16 +36,29 @@ def export_plane(job: ExportPlane, ctx: Ctx) -> Generator[Event, None, Result]:
 
 def animation(job: ExportPlane, ctx: Ctx) -> Parts:
     """All moments one after another."""
-    return (yield from animated(job.moments, job.data, job.method, ctx))
+    return (yield from animated(walks_of(job), job.data, ctx))
 
 
-def animated(moments: Sequence[Particles], data: CloudPoints | None, method: str, ctx: Ctx) -> Parts:
-    """The GIF of a walk, at most MOST_FRAMES of its moments."""
-    shown = sorted({round(k) for k in np.linspace(0, len(moments) - 1, min(len(moments), MOST_FRAMES))})
+Walks = Sequence[tuple[str, Sequence[Particles]]]
+"""Titles and moments; of all walks equally many."""
+
+
+def walks_of(job: ExportPlane) -> Walks:
+    """The walk and those beside it."""
+    n = len(job.moments)
+    if len(job.others) != n * len(job.titles):
+        raise UserError(f"{len(job.others)} moments are not {n} of each of {len(job.titles)} walks.", hint="Give each walk as many.")
+    return [(job.method, job.moments), *((title, job.others[k * n : (k + 1) * n]) for k, title in enumerate(job.titles))]
+
+
+def animated(walks: Walks, data: CloudPoints | None, ctx: Ctx) -> Parts:
+    """The GIF of walks side by side, at most MOST_FRAMES of their moments."""
+    count = len(walks[0][1])
+    shown = sorted({round(k) for k in np.linspace(0, count - 1, min(count, MOST_FRAMES))})
     frames = []
     for done, number in enumerate(shown, 1):
         ctx.check()
-        frames.append(drawn(moments[number], data, method))
+        frames.append(joined([drawn(moments[number], data, title) for title, moments in walks]))
         yield Progress(done=done, total=len(shown), unit="frames", note="drawing")
     return film(frames)
 
@@ -54,7 +67,8 @@ def picture(job: ExportPlane, ctx: Ctx) -> Parts:
     """One moment."""
     yield Progress(done=0, note="drawing")
     file = io.BytesIO()
-    drawn(moment_of(job), job.data, job.method).save(file, "PNG")
+    at = min(job.at, len(job.moments) - 1)
+    joined([drawn(moments[at], job.data, title) for title, moments in walks_of(job)]).save(file, "PNG")
     return file.getvalue()
 
 

@@ -50,6 +50,16 @@ def frame(xy: np.ndarray, data: np.ndarray | None, title: str) -> Pillow.Image:
     return sheet
 
 
+def joined(frames: list[Pillow.Image]) -> Pillow.Image:
+    """Frames of one size side by side, at most two in a row."""
+    columns = min(2, len(frames))
+    width, height = frames[0].size
+    sheet = Pillow.new("RGB", (columns * width, -(-len(frames) // columns) * height), GROUND)
+    for i, one in enumerate(frames):
+        sheet.paste(one, (i % columns * width, i // columns * height))
+    return sheet
+
+
 def film(frames: list[Pillow.Image]) -> bytes:
     """An animated GIF that stands a while at its end."""
     file = io.BytesIO()

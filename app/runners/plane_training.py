@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ def card(name: str) -> MethodCard:
         evaluations=row.evaluations, train_steps=row.train_steps, batch_size=row.batch_size, lr=row.lr,
         field=row.field_name if row.field else "", density=row.density_says if row.log_density else "", layers=row.layers is not None,
         backwards=row.forward is not None, exact=row.exact is not None, ode=row.ode, knobs=knobs, presets=presets,
+        any_source=row.any_source,
     )  # fmt: skip
 
 
@@ -70,6 +71,13 @@ def cards() -> tuple[MethodCard, ...]:
 
 def open_cloud(job: PlaneJob) -> tuple[Cloud, Any]:
     """The cloud a job means, and what tells it from all others; PlaneError for one that cannot be learned."""
+    cloud, key = _data(job)
+    if job.source in ("", "noise"):
+        return cloud, key
+    return replace(cloud, source=data.cloud(job.source)), (key, job.source)
+
+
+def _data(job: PlaneJob) -> tuple[Cloud, Any]:
     if job.points and job.picture is not None:
         raise PlaneError("A cloud is drawn or taken from a picture, not both.", hint="Leave one of them out.")
     if job.points:
@@ -83,6 +91,10 @@ def open_cloud(job: PlaneJob) -> tuple[Cloud, Any]:
 def prepared(job: PlaneJob, ctx: Ctx, name: str, cloud: Cloud, key: Any, exact: bool) -> Generator[Event, None, Trained]:
     """The network of a method: the exact answer if wanted, one from the book, or one trained now."""
     row = method(name)
+    if cloud.source is not None and not row.any_source:
+        raise PlaneError(f"{row.title} starts in noise only.", hint="Flow matching, rectified flow and reflow start in any cloud.")
+    if exact and cloud.source is not None:
+        raise PlaneError("The exact flow from one cloud to another is not known.", hint="Start from noise, or train it.")
     if exact:
         if row.exact is None or cloud.mixture is None:
             what = f"{row.title} has no exact answer." if row.exact is None else f"The exact law of {cloud.title.lower()} is not known."
@@ -111,7 +123,7 @@ def fit_config(job: PlaneJob, row: Method) -> FitConfig:
 def _train(row: Method, cloud: Cloud, config: FitConfig, batch: int, ctx: Ctx) -> Generator[Event, None, Trained]:
     net, losses, fresh, notice, spent = row.build(config.seed), [], [], "", 0.0
     updates = row.train(net, cloud, config, batch)
-    noise = torch.randn(LOOKED_AT, 2, generator=torch.Generator().manual_seed(config.seed))
+    noise = cloud.start(LOOKED_AT, torch.Generator().manual_seed(config.seed))
     looked = time.perf_counter()
     while True:
         begin = time.perf_counter()

@@ -325,7 +325,7 @@ class Session:
                 here = None if self.watcher is None else self.watcher.place()
                 view = watching.plane_view(self.chosen, self.run.nets, self.now, self.run.timesteps, here)
                 self.waiting.append(Preview(channel="plane", payload=view))
-        if update is not None and (stepped or self._is_due("inside")) and self.ctx.wants("inside"):
+        if update is not None and self.wanted_inside and self.ctx.wants("inside"):  # wanted before it began: then it has all its pictures
             with self._timed("inside", MAP_S):
                 views = watching.inside_views(self.chosen, self.run.nets, self.now, update.view, self.run.timesteps, list(self.noise))
                 self.waiting += [Preview(channel="inside", payload=views)] if views else []

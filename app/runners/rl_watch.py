@@ -292,6 +292,6 @@ def line_search_view(view: TRPOView, timesteps: int) -> told.LineSearchView:
         accepted=next((i for i, t in enumerate(view.trials) if t.accepted), -1), delta=view.delta, step_size=view.step_size,
         cosine=view.cosine, residuals=view.residuals, along=curves[0], along_kl=curves[1], along_gain=curves[2], timesteps=timesteps,
         landscape=None if land is None else told.Landscape(
-            land.x.numpy(), land.y.numpy(), land.gain.numpy(), land.kl.numpy(), land.gradient, land.ellipse.numpy()
+            land.at.numpy(), land.gain.numpy(), land.kl.numpy(), land.plain, land.plain_gain
         ),
     )  # fmt: skip

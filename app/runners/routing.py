@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 from app import paths
 from app.jobs.routing import BUILT_IN, TRAIN, Routing, RoutingStatus
@@ -16,6 +17,8 @@ from app.protocol.errors import UserError
 from app.protocol.events import Event, Preview, Progress, Record, Step
 from app.protocol.payloads import Result
 from app.protocol.routing import LoadTable, RoutedModel, RoutingSummary
+from app.runners.getting.look import EXPERTS
+from app.runners.getting.shelf import Shelf
 from app.runners.routing_book import Book
 from app.runners.routing_source import (
     Looker,
@@ -113,6 +116,7 @@ def routing_json(looked: RoutedModel, book: Book, summary: RoutingSummary) -> di
         "balance": {phase: table_facts(table, summary.layers) for phase, table in summary.phases.items()},
         "experts_touched": {
             "window": list(summary.window), "mean": summary.touched.mean(0).round(DIGITS).tolist(), "chance": list(summary.touched_chance),
+            "checks": None if summary.checks is None else asdict(summary.checks),
         },
     }  # fmt: skip
 
@@ -158,6 +162,10 @@ def balance_text(looked: RoutedModel, summary: RoutingSummary) -> str:
         lines += ["", f"{'both phases' if phase == 'all' else phase}, {table.tokens} tokens", _head()]
         lines += [_line(str(n), b) for n, b in zip(summary.layers, table.layers)]
         lines += [_line("mean", table.mean), _line("random", table.chance)]
+    if (checks := summary.checks) is not None:
+        experts, alone = (sum(values) / len(values) for values in (checks.touched, checks.alone))
+        lines += ["", f"{checks.passes} checks of drafts read {checks.read:.2f} tokens each and kept {checks.kept:.2f}; "
+                      f"each needed {experts:.2f} experts of a layer, one token {alone:.2f}"]  # fmt: skip
     lines += ["", "random: a router that picks uniformly, at as many tokens. MaxVio is over all these tokens together (global)."]
     return "\n".join(lines)
 
@@ -176,7 +184,7 @@ def _line(name: str, b) -> str:
 def routing_status(job: RoutingStatus, ctx: Ctx) -> Run:
     """Whether the model can be looked at; loads nothing."""
     yield Progress(done=0, note="looking")
-    facts = {"ready": True, "title": "", "sentence": "", "hint": "", "train": TRAIN, "checkpoints": checkpoints()}
+    facts = {"ready": True, "title": "", "sentence": "", "hint": "", "train": TRAIN, "checkpoints": checkpoints(), "added": added()}
     try:
         key = catalog_key(job.model)
         facts["title"] = catalog.spec(key).title
@@ -195,3 +203,9 @@ def checkpoints() -> list[dict[str, str]]:
     found = [folder for pattern in ("moe-*", "*/moe-*") for folder in root.glob(pattern) if (folder / CHECKPOINT).is_file()]
     found.sort(key=lambda folder: (folder / CHECKPOINT).stat().st_mtime, reverse=True)
     return [{"folder": str(folder), "title": folder.name} for folder in found]
+
+
+def added() -> list[dict[str, str]]:
+    """Mixtures of experts that the person has added to the program's models, and that are still there."""
+    entries = [entry for entry in Shelf(paths.models_dir()).entries if EXPERTS in dict(entry.facts) and Path(entry.path).exists()]
+    return [{"key": entry.key, "title": entry.title} for entry in entries]

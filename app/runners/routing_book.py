@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from app.protocol.payloads import Tokens
-from app.protocol.routing import NUMBERS, BalanceNumbers, LoadTable, RoutedPass, RoutingSummary
-from models.language.gating import LayerRouting
+from app.protocol.routing import NUMBERS, BalanceNumbers, Checks, LoadTable, RoutedPass, RoutingSummary
+from models.language.gating import LayerRouting, RoutingTrace, gathered
 from models.language.routing import Balance, co_activation, contributions, flips, flow, margin, mean_balance, random_router, visits
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ TOKEN_FIELDS = ("experts", "weights", "logits", "affinities", "scores", "live", 
 class Taken:
     """One pass as it was taken down: tokens `first` to `kept` of the `read` ones are new and stay."""
 
-    layers: dict[int, LayerRouting]
+    trace: RoutingTrace
     logits: Tensor  # (read, V)
     first: int
     kept: int
@@ -51,7 +51,8 @@ class Book:
     laws: list[Tensor] = field(default_factory=list)
     """log p (n, V) of the token after each place, if `keep_laws`."""
     keep_laws: bool = False
-    _parts: dict[int, list[LayerRouting]] = field(default_factory=dict)
+    _parts: list[LayerRouting] = field(default_factory=list)  # layers in the place of sequences, (L, T, ...) each
+    _checks: list[tuple[int, int, list[int], list[float]]] = field(default_factory=list)  # read, kept, touched, alone by layer
     _waiting: list[Taken] = field(default_factory=list)
     _next: Tensor | None = None  # logits (1, V) of the token after the last one told
 
@@ -60,11 +61,13 @@ class Book:
 
         It costs next to nothing: what follows from them is worked out by `tell`, for all passes since the last time at once.
         """
+        if phase == "generation" and len(looker.ids) > 1:
+            self._checks.append((len(looker.ids), kept, *touched_and_alone(looker.trace)))
         first = len(self.ids) - looker.start
         if first >= kept:
             return False
         ids = looker.ids[first:kept]
-        self._waiting.append(Taken(looker.trace.layers, looker.logits, first, kept, len(looker.ids), phase))
+        self._waiting.append(Taken(looker.trace, looker.logits, first, kept, len(looker.ids), phase))
         self.ids += ids
         self.phases += [phase] * len(ids)
         return True
@@ -75,14 +78,13 @@ class Book:
         if not waiting:
             return None
         start, ids = len(self.nats), self.ids[len(self.nats) :]
-        rows = {layer: _joined([_rows(one.layers[layer], one.first, one.kept) for one in waiting]) for layer in sorted(waiting[0].layers)}
-        for layer, one in rows.items():
-            self._parts.setdefault(layer, []).append(one)
+        whole = gathered([one.trace for one in waiting], [(one.first, one.kept) for one in waiting])
+        self._parts.append(whole)
         nats = self._score(waiting, ids)
         self.nats += nats
         if self.keep_laws:
             self.laws += [one.logits[one.first : one.kept].float().log_softmax(-1).cpu() for one in waiting]
-        made = routed_pass(rows, self._tokens(ids, nats), start, waiting)
+        made = routed_pass(whole, self._tokens(ids, nats), start, waiting)
         self.passes.append(made)
         return made
 
@@ -114,7 +116,8 @@ class Book:
 
     def joined(self) -> dict[int, LayerRouting]:
         """The decisions of each layer about all tokens together, layers in order."""
-        return {layer: _joined(self._parts[layer]) for layer in sorted(self._parts)}
+        whole, layers = _joined(self._parts), self.model.layers
+        return {layer: _layer(whole, row, layer) for row, layer in enumerate(layers)}
 
     # --- sums ---
 
@@ -143,8 +146,16 @@ class Book:
             routed_norm=tuple(routed for routed, _ in norms), shared_norm=tuple(value for _, value in norms) if shared else (),
             window=windows, touched=_stacked([touched(one, windows) for one in seen], (len(windows),)),
             touched_chance=tuple(E * (1 - (1 - k / E) ** n) for n in windows),
-            nats=sum(found) / len(found) if found else 0.0, predicted=len(found),
+            nats=sum(found) / len(found) if found else 0.0, predicted=len(found), checks=self._checks_so_far(),
         )  # fmt: skip
+
+    def _checks_so_far(self) -> Checks | None:
+        if not self._checks:
+            return None
+        read, kept, touched, alone = (np.mean(column, axis=0) for column in zip(*self._checks, strict=True))
+        return Checks(
+            passes=len(self._checks), read=float(read), kept=float(kept), touched=tuple(touched.tolist()), alone=tuple(alone.tolist())
+        )
 
 
 def load_table(joined: dict[int, LayerRouting], where: Tensor | None = None, exact: bool = True) -> LoadTable:
@@ -178,39 +189,48 @@ def touched(seen: Tensor, windows: tuple[int, ...]) -> Tensor:
     return torch.stack([seen.unfold(0, n, 1).amax(-1).sum(-1).mean() for n in windows])
 
 
-def routed_pass(rows: dict[int, LayerRouting], tokens: Tokens, start: int, passes: list[Taken]) -> RoutedPass:
-    """Decisions about tokens of one text as a payload; the layers take the place of sequences, so that all are looked at together."""
-    layers = [rows[layer] for layer in sorted(rows)]
-    whole = {name: [getattr(one, name) for one in layers] for name in TOKEN_FIELDS}
-    every = replace(layers[0], **{name: None if values[0] is None else torch.cat(values) for name, values in whole.items()})
+def routed_pass(every: LayerRouting, tokens: Tokens, start: int, passes: list[Taken]) -> RoutedPass:
+    """Decisions of all layers (L, T, ...) about tokens of one text as a payload."""
     bias, shared = every.bias, every.shared_norm
     return RoutedPass(
         start=start, phase=passes[0].phase, tokens=tokens, experts=every.experts.to(torch.int16).cpu().numpy(),
         weights=every.weights.float().cpu().numpy(), affinities=every.affinities.cpu().numpy(),
-        bias=None if bias is None else torch.stack([one.bias for one in layers]).cpu().numpy(), flips=flips(every).cpu().numpy(),
+        bias=None if bias is None else bias.cpu().numpy(), barred=every.scores.isneginf().cpu().numpy(), flips=flips(every).cpu().numpy(),
         live=every.live.cpu().numpy(), dropped=every.dropped.cpu().numpy(), margin=margin(every).cpu().numpy(),
         routed_norm=every.routed_norm.float().cpu().numpy(), shared_norm=None if shared is None else shared.float().cpu().numpy(),
-        read=np.repeat([one.read for one in passes], [one.kept - one.first for one in passes]), touched=touched_by_pass(passes),
+        read=np.repeat([one.read for one in passes], [one.kept - one.first for one in passes]),
+        touched=touched_by_pass(every, passes),
     )  # fmt: skip
 
 
-def touched_by_pass(passes: list[Taken]) -> np.ndarray:
+def touched_and_alone(trace: RoutingTrace) -> tuple[list[int], list[float]]:
+    """Experts that the tokens of a pass visit together, and that one of them visits on average, layer by layer."""
+    choices = [trace.notes[layer].choice for layer in sorted(trace.notes)]
+    together = [choice.experts[choice.live].unique().numel() for choice in choices]
+    return together, [float(choice.live.sum(-1).float().mean()) for choice in choices]
+
+
+def touched_by_pass(every: LayerRouting, passes: list[Taken]) -> np.ndarray:
     """(L, T): different experts that the pass of each new token reads in each layer, refused tokens of the pass included."""
-    columns = [[len(set(one.layers[layer].experts[one.layers[layer].live].tolist())) for layer in sorted(one.layers)] for one in passes]
-    return np.repeat(np.array(columns).T, [one.kept - one.first for one in passes], axis=1)
-
-
-def _rows(routing: LayerRouting, first: int, end: int) -> LayerRouting:
-    """The same about some of the tokens."""
-    if first == 0 and end == routing.experts.shape[1]:
-        return routing
-    cut = {name: getattr(routing, name) for name in TOKEN_FIELDS}
-    return replace(routing, **{name: None if value is None else value[:, first:end] for name, value in cut.items()})
+    found, at = every.live.sum(-1).cpu().numpy(), 0                         # (L, T): right for passes over one token
+    for one in passes:
+        end = at + one.kept - one.first
+        if one.read > 1:
+            found[:, at:end] = np.array(touched_and_alone(one.trace)[0])[:, None]
+        at = end
+    return found
 
 
 def _joined(parts: list[LayerRouting]) -> LayerRouting:
     whole = {name: [getattr(one, name) for one in parts] for name in TOKEN_FIELDS}
-    return replace(parts[0], **{name: None if values[0] is None else torch.cat(values, 1) for name, values in whole.items()})
+    return replace(parts[-1], **{name: None if values[0] is None else torch.cat(values, 1) for name, values in whole.items()})
+
+
+def _layer(whole: LayerRouting, row: int, layer: int) -> LayerRouting:
+    """One layer of several, as the decisions about one sequence."""
+    cut = {name: getattr(whole, name) for name in TOKEN_FIELDS}
+    rows = {name: None if value is None else value[row : row + 1] for name, value in cut.items()}
+    return replace(whole, layer=layer, bias=None if whole.bias is None else whole.bias[row], **rows)
 
 
 def _stacked(values: list[Tensor], shape: tuple[int, ...]) -> np.ndarray:

@@ -13,6 +13,8 @@ from app import theme
 from app.widgets.expert_paint import expert_colour, paint_badge
 
 HEIGHT, FOOT, HEAD = 128, 16, 20
+BARRED = 40
+"""Opacity, of 255, of experts that could not be chosen."""
 
 
 class AffinityBars(QWidget):
@@ -24,16 +26,20 @@ class AffinityBars(QWidget):
         self._bias: np.ndarray | None = None
         self._chosen: tuple[int, ...] = ()
         self._flipped: tuple[int, ...] = ()
+        self._barred: frozenset[int] = frozenset()
+        self._groups = 1
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Affinity and bias of every expert")
         theme.notifier().changed.connect(self.update)
 
     def set_values(
-        self, affinities: np.ndarray, bias: np.ndarray | None, chosen: Sequence[int], flipped: Sequence[int] = ()
-    ) -> None:
-        """Affinities (E,) and bias (E,) of one token and layer; `flipped`: chosen only because of the bias."""
+        self, affinities: np.ndarray, bias: np.ndarray | None, chosen: Sequence[int], flipped: Sequence[int] = (),
+        barred: Sequence[int] = (), groups: int = 1,
+    ) -> None:  # fmt: skip
+        """Affinities (E,) and bias (E,) of one token and layer; `flipped`: chosen only because of the bias; `barred`: not to be had."""
         self._affinities, self._bias, self._chosen, self._flipped = affinities, bias, tuple(chosen), tuple(flipped)
+        self._barred, self._groups = frozenset(barred), groups
         self.update()
 
     def clear(self) -> None:
@@ -60,7 +66,7 @@ class AffinityBars(QWidget):
             chosen = expert in self._chosen
             bar = QRectF(expert * width + 1, y(affinities[expert]), width - 2, y(low) - y(affinities[expert]))
             colour = expert_colour(expert)
-            colour.setAlpha(255 if chosen else 110)
+            colour.setAlpha(255 if chosen else BARRED if expert in self._barred else 110)
             painter.fillRect(bar, colour)
             if bias[expert]:
                 ends = sorted((y(affinities[expert]), y(scores[expert])))
@@ -74,6 +80,10 @@ class AffinityBars(QWidget):
             if expert in self._flipped:
                 painter.setPen(QPen(theme.colour("text"), 1, Qt.PenStyle.DotLine))
                 painter.drawRect(QRectF(expert * width, HEAD - 3, width - 1, HEIGHT - HEAD + 2))
+        painter.setPen(QPen(theme.colour("muted"), 1))
+        for group in range(1, self._groups):
+            x = round(group * self.width() / self._groups)
+            painter.drawLine(x, HEAD - 4, x, HEIGHT)
         self._paint_words(painter, top)
         if self._chosen:
             last = y(min(scores[e] for e in self._chosen))
@@ -84,6 +94,7 @@ class AffinityBars(QWidget):
         painter.setFont(theme.font(theme.LEAST))
         painter.setPen(theme.colour("muted"))
         words = f"affinity to {top:.2g}" + ("; hatched: bias" if self._bias is not None else "")
+        words += "; faint: out" if self._barred else ""
         painter.drawText(QRectF(0, 0, self.width(), HEAD - 6), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, words)
 
     def tip_at(self, x: float) -> str:
@@ -94,6 +105,7 @@ class AffinityBars(QWidget):
         words = f"expert {expert}: affinity {self._affinities[expert]:.4f}"
         if self._bias is not None:
             words += f", bias {self._bias[expert]:+.4f}, together {self._affinities[expert] + self._bias[expert]:.4f}"
+        words += "\nnot to be had: its group was left out, or it is switched off" if expert in self._barred else ""
         words += "\nchosen" + (" only because of the bias" if expert in self._flipped else "") if expert in self._chosen else ""
         return words
 

@@ -259,7 +259,7 @@ class EdgeStage(StageView):
         if self._empty and self.preview is None and self.underlay is None and self._stroke is None:
             painter.setFont(theme.font(theme.BODY))
             painter.setPen(QColor("#a6aeb8"))
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, EMPTY_TEXT)
+            painter.drawText(self.rect().adjusted(8, 8, -8, -8), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, EMPTY_TEXT)
         if self._cursor is not None and not self.locked and not self.panning():
             self._paint_ring(painter)
 

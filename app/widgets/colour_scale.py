@@ -54,8 +54,10 @@ class ColourScale:
 
     def ends(self) -> tuple[str, str]:
         """The numbers at both ends."""
+        if self.signed:  # both ends stand under one short bar
+            return f"−{self.top:.2g}", f"{self.top:.2g}"
         least = f"≤{self.top / 10**DECADES:.0e}".replace("e-0", "e-")
-        return f"−{figure(self.top)}" if self.signed else least if self.log else figure(self.bottom), figure(self.top)
+        return least if self.log else figure(self.bottom), figure(self.top)
 
     def words(self, what: str = "colours") -> str:
         """The scale in words: for captions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtWidgets import QFormLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
 from app.widgets.steady_label import SteadyLabel
 
@@ -17,25 +17,31 @@ class FactRows(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._values: dict[str, SteadyLabel] = {}
-        self._rows = QFormLayout(self)
+        self._rows = QGridLayout(self)  # a QFormLayout keeps old heights when a value grows by a line, and cuts it
         self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setColumnStretch(1, 1)
         self._rows.setHorizontalSpacing(8)
         self._rows.setVerticalSpacing(4)
 
     def set_rows(self, rows: Sequence[Row]) -> None:
         """Show rows."""
         if [row[0] for row in rows] != list(self._values):
-            while self._rows.rowCount():
-                self._rows.removeRow(0)
-            self._values = {}
-            for row in rows:
-                self._values[row[0]] = SteadyLabel(wrap=True, selectable=True)
-                caption = SteadyLabel("muted", wrap=True, selectable=True)
-                caption.setText(row[0])
-                self._rows.addRow(caption, self._values[row[0]])
+            self._begin([row[0] for row in rows])
         for row in rows:
             self._values[row[0]].setText(row[1])
             self._values[row[0]].setToolTip(row[2] if len(row) > 2 else "")
+
+    def _begin(self, names: Sequence[str]) -> None:
+        while self._rows.count():
+            old = self._rows.takeAt(0).widget()
+            old.hide()
+            old.deleteLater()
+        self._values = {}
+        for place, name in enumerate(names):
+            caption, self._values[name] = SteadyLabel("muted", wrap=True, selectable=True), SteadyLabel(wrap=True, selectable=True)
+            caption.setText(name)
+            self._rows.addWidget(caption, place, 0)
+            self._rows.addWidget(self._values[name], place, 1)
 
     def text(self) -> str:
         """All rows, line by line."""

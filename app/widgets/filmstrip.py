@@ -1,4 +1,4 @@
-"""A strip of thumbnails, one a step: scrub through time with the mouse or the keys.
+"""A strip of thumbnails, one a step: scrub through time with the mouse; the keys are those of the transport.
 
 Painted in one widget, without a child per frame; a new step paints the cells it changes and no others.  Frames are
 counted from 1, as people count steps.  Thumbnails are kept in a bounded number of bytes; where one had to go, its number
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from PySide6.QtCore import QEvent, QRect, QSize, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QToolTip, QWidget
 
 from app import theme
 from app.protocol.payloads import Image
 from app.widgets.image_view import to_qimage
+from app.widgets.transport import is_time_key
 
 GAP = 4
 NUMBER = 16  # height of the line with the step number
@@ -28,7 +29,6 @@ class Filmstrip(QAbstractScrollArea):
 
     selected = Signal(int)
     hovered = Signal(int)
-    play_toggled = Signal()
 
     def __init__(self, parent: QWidget | None = None, *, thumb: int = 72, max_bytes: int = 32 << 20) -> None:
         super().__init__(parent)
@@ -176,7 +176,7 @@ class Filmstrip(QAbstractScrollArea):
         if not self._total:
             painter.setFont(theme.font(theme.SMALL))
             painter.setPen(theme.colour("muted"))
-            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, self._empty)
+            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._empty)
         else:
             for index in range(self._index_at(event.rect().left()), self._index_at(event.rect().right()) + 1):
                 if event.region().intersects(self._cell(index)):
@@ -245,19 +245,10 @@ class Filmstrip(QAbstractScrollArea):
         bar.setValue(bar.value() - round(turned / 120 * self._pitch()))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        now = self.current
-        places = {
-            Qt.Key.Key_Left: max(now - 1, 1), Qt.Key.Key_Right: min(now + 1, self._total),
-            Qt.Key.Key_Home: 1, Qt.Key.Key_End: self._total,
-        }  # fmt: skip
-        if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
-            event.ignore()
-        elif event.key() == Qt.Key.Key_Space:
-            self.play_toggled.emit()
-        elif event.key() in places and self._total:
-            self._choose(places[event.key()])
+        if is_time_key(event):
+            event.ignore()  # the transport knows whether one step on is looked at or has to be computed
         else:
-            event.ignore()
+            super().keyPressEvent(event)
 
     def viewportEvent(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Leave:
@@ -296,11 +287,6 @@ class Filmstrip(QAbstractScrollArea):
             self.viewport().update()
         else:
             self.viewport().scroll(dx, 0)
-
-    @Slot()
-    def select_next(self) -> None:
-        """Go one step on and tell of it, as the Right key does."""
-        self._choose(min(self.current + 1, self._total))
 
 
 def _size(pixmap: QPixmap) -> int:

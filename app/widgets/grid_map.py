@@ -1,6 +1,7 @@
 """A table of numbers as coloured cells with names at its sides: loads, shares, counts. Cells may be marked, or pale where nothing is known.
 
-The scale stands in the corner below. A click or the arrows choose a cell; hovering tells its number.
+The scale stands in the corner below. A click or the arrows choose a cell; hovering tells its number. In a scroll area, which must paint
+it anew when it scrolls sideways, the names of rows and the scale stay in sight.
 """
 
 from __future__ import annotations
@@ -111,6 +112,11 @@ class GridMap(QWidget):
         return QSize(round(self._left + self._least * len(self._columns)) + 4, HEAD + self._row_height * len(self._rows) + FOOT)
 
     @property
+    def _sight(self) -> int:
+        """The left end of what is in sight, where the names of rows stand; 0 but in a scroll area."""
+        return max(self.visibleRegion().boundingRect().left(), 0)
+
+    @property
     def _width(self) -> float:
         return max((self.width() - self._left - 4) / max(len(self._columns), 1), self._least)
 
@@ -120,7 +126,7 @@ class GridMap(QWidget):
     def cell_at(self, x: float, y: float) -> tuple[int, int]:
         """Row and column under a point, -1, -1 if there is none."""
         row, column = int((y - HEAD) // self._row_height), int((x - self._left) // self._width)
-        inside = y >= HEAD and x >= self._left and row < len(self._rows) and column < len(self._columns)
+        inside = y >= HEAD and x >= self._sight + self._left and row < len(self._rows) and column < len(self._columns)
         return (row, column) if inside else (-1, -1)
 
     # painting ------------------------------------------------------------------------------------------------------
@@ -135,7 +141,7 @@ class GridMap(QWidget):
             return
         first = max(int((event.rect().left() - self._left) // self._width), 0)
         last = min(int((event.rect().right() - self._left) // self._width) + 1, len(self._columns))
-        self._paint_heads(painter, first, last)
+        self._paint_columns(painter, first, last)
         colours = paints(self._table, theme.tokens().name)
         low, high = self._ends
         index = np.nan_to_num((self._values - low) / max(high - low, 1e-12)).clip(0, 1) * 255
@@ -146,6 +152,7 @@ class GridMap(QWidget):
             if row >= 0 and column >= 0:
                 painter.setPen(QPen(theme.colour("accent"), width))
                 painter.drawRect(self._place(row, column).adjusted(0, 0, -1, -1))
+        self._paint_rows(painter)
         self._paint_scale(painter)
 
     def _paint_cell(self, painter: QPainter, row: int, column: int, colour: QColor, ink: QColor) -> None:
@@ -162,7 +169,7 @@ class GridMap(QWidget):
             painter.setPen(QPen(ink, 1, Qt.PenStyle.DotLine))
             painter.drawRect(place.adjusted(1, 1, -2, -2))
 
-    def _paint_heads(self, painter: QPainter, first: int, last: int) -> None:
+    def _paint_columns(self, painter: QPainter, first: int, last: int) -> None:
         metrics = painter.fontMetrics()
         widest = max((metrics.horizontalAdvance(name) for name in self._columns[first:last]), default=0) + 4
         every = 1 if self._experts else max(1, int(np.ceil(min(widest, 60) / self._width)))
@@ -178,23 +185,29 @@ class GridMap(QWidget):
                 place.setWidth(self._width * every - 2)
                 words = metrics.elidedText(self._columns[column], Qt.TextElideMode.ElideRight, max(int(place.width()), 8))
                 painter.drawText(place, Qt.AlignmentFlag.AlignCenter if every == 1 else Qt.AlignmentFlag.AlignLeft, words)
+
+    def _paint_rows(self, painter: QPainter) -> None:
+        """The names of rows, at the left end of what is in sight."""
+        left = self._sight
+        if left:
+            painter.fillRect(QRectF(left, 0, self._left, self.height() - FOOT), theme.colour("background"))
         for row, name in enumerate(self._rows):
             chosen = row == self.current[0]
             painter.setPen(theme.colour("text" if chosen else "muted"))
             painter.setFont(theme.font(theme.LEAST, bold=chosen))
-            place = QRectF(0, HEAD + row * self._row_height, self._left - 6, self._row_height)
+            place = QRectF(left, HEAD + row * self._row_height, self._left - 6, self._row_height)
             words = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, int(place.width()))
             painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, words)
         painter.setFont(theme.font(theme.LEAST))
 
     def _paint_scale(self, painter: QPainter) -> None:
-        y, width = self.height() - FOOT + 8, 96
-        painter.drawImage(QRectF(self._left + 34, y, width, 8), scale_picture(self._table, theme.tokens().name))
+        y, width, begin = self.height() - FOOT + 8, 96, self._sight + self._left
+        painter.drawImage(QRectF(begin + 34, y, width, 8), scale_picture(self._table, theme.tokens().name))
         painter.setPen(theme.colour("muted"))
         low, high = (f"{end:.3g}" for end in self._ends)
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(QRectF(self._left, y - 4, 30, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, low)
-        painter.drawText(QRectF(self._left + 34 + width + 4, y - 4, self.width(), 16), left, f"{high}   {self._scale_words}")
+        painter.drawText(QRectF(begin, y - 4, 30, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, low)
+        painter.drawText(QRectF(begin + 34 + width + 4, y - 4, self.width(), 16), left, f"{high}   {self._scale_words}")
 
     # mouse and keys ------------------------------------------------------------------------------------------------
 

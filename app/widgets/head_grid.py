@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from functools import reduce
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QLineF, QPoint, QRectF, Qt, Signal, Slot
 from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
@@ -52,6 +52,7 @@ class HeadGrid(QAbstractScrollArea):
         self._row = -1.0
         self._mosaic: QImage | None = None
         self._base: QPixmap | None = None
+        self._squares: dict[Head, QRectF] = {}
         self._peek = HeadPeek(self)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -157,16 +158,14 @@ class HeadGrid(QAbstractScrollArea):
         if self._base is None:
             self._base = self._paint_base()
         painter.drawPixmap(0, 0, self._base)
-        rows = self._row >= 0 and self._maps is not None and not self._score_name
-        for head in self._in_sight():
-            chosen = head[0] == self._layer and head[1] in self._heads
-            if not (rows or chosen or head in self._edited or head == self._hover):
-                continue
-            place = self._square(head)
-            if rows:
-                painter.setPen(QPen(theme.colour("warn"), 1))
-                at = place.top() + self._row * place.height()
-                painter.drawLine(QPointF(place.left(), at), QPointF(place.right(), at))
+        if self._row >= 0 and self._maps is not None and not self._score_name:
+            down, side = self._row * self.cells.side, self.cells.side
+            starts = [(place.left(), place.top() + down) for place in self._squares.values()]
+            painter.setPen(QPen(theme.colour("warn"), 1))
+            painter.drawLines([QLineF(left, at, left + side, at) for left, at in starts])
+        shown = {(self._layer, head) for head in self._heads}
+        for head in sorted(self._squares.keys() & (shown | self._edited | {self._hover})):
+            chosen, place = head in shown, self._squares[head]
             if head in self._edited:
                 painter.setPen(QPen(theme.colour("error"), 2))
                 painter.drawLine(place.topLeft(), place.bottomRight())
@@ -191,8 +190,9 @@ class HeadGrid(QAbstractScrollArea):
         painter.setFont(theme.font(theme.LEAST))
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         by_score = self.score_scale()
-        for head in self._in_sight():
-            self._paint_head(painter, head, by_score, ratio)
+        self._squares = {head: self._square(head) for head in self._in_sight()}
+        for head, place in self._squares.items():
+            self._paint_head(painter, head, place, by_score, ratio)
         if self.cells.ranked is None:
             painter.setPen(theme.colour("muted"))
             for layer in range(len(self.cells.counts)):
@@ -201,8 +201,7 @@ class HeadGrid(QAbstractScrollArea):
         painter.end()
         return base
 
-    def _paint_head(self, painter: QPainter, head: Head, by_score: ColourScale, ratio: float) -> None:
-        place = self._square(head)
+    def _paint_head(self, painter: QPainter, head: Head, place: QRectF, by_score: ColourScale, ratio: float) -> None:
         painter.fillRect(place, theme.colour("raised"))
         score = self._score_of(head)
         if self._score_name and not self._sorted:

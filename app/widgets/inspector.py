@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from app.widgets.fact_rows import FactRows, Row
 from app.widgets.steady_label import SteadyLabel
+from app.widgets.transport import is_time_key
 
 
 class Inspector(QScrollArea):
@@ -57,6 +59,12 @@ class Inspector(QScrollArea):
         """All words on show, line by line."""
         parts = (self._name.text(), self._rows.text(), self._equation.text(), self._explanation.text(), self._reference.text())
         return "\n".join(part for part in parts if part)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if is_time_key(event):
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
     @staticmethod
     def _show(label: SteadyLabel, text: str) -> None:

@@ -69,6 +69,12 @@ class MatrixView(QWidget):
         self.set_marked((), ())
         self.set_parts([], "")
 
+    def grow_axes(self, rows: Sequence[str], columns: Sequence[str]) -> None:
+        """More rows and columns of the same table; its values so far stay in their places."""
+        self._rows, self._columns = rows, columns
+        self.place.set_counts(len(rows), len(columns))
+        self._renew()
+
     def set_parts(self, parts: Sequence[Part], caption: str) -> None:
         """The values: one coarse or whole part, perhaps an exact one to be laid over it; `caption` says what they are."""
         self._parts, self._caption = list(parts), caption
@@ -219,7 +225,7 @@ class MatrixView(QWidget):
         painter.setFont(theme.font(theme.SMALL))
         words = self.readout()
         painter.setPen(theme.colour("text" if words else "muted"))
-        words = words or (f"{self._caption} · {self.scale.words()}" if self._parts else "")
+        words = words or (f"{self.scale.words()} · {self._caption}" if self._parts else "")
         place = strip.adjusted(8, 0, -8, 0)
         shown = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, int(place.width()))
         painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, shown)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QEvent, Qt, Signal, Slot
-from PySide6.QtGui import QFontMetricsF
+from PySide6.QtGui import QFontMetricsF, QKeyEvent
 from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QWidget
 
 from app import theme
 from app.widgets.icons import icon
 from app.widgets.message_card import MessageCard
+from app.widgets.transport import is_time_key
 
 MOST_CHARACTERS = 75
 PAD, GAP, LEAST_WIDTH = 16, 16, 220
@@ -46,7 +47,7 @@ class MessageColumn(QScrollArea):
         self._earlier.setProperty("role", "flat")
         self._earlier.clicked.connect(self.earlier_wanted)
         self._earlier.hide()
-        self.empty: QWidget = QLabel("")
+        self.empty: QWidget = QLabel("", self._stack)
         self._newest = QPushButton(icon("down"), "Newest", self.viewport())
         self._newest.setToolTip("Go to the newest words, and follow them")
         self._newest.clicked.connect(self.follow)
@@ -132,6 +133,12 @@ class MessageColumn(QScrollArea):
         card = self.card(key)
         if card is not None:
             self.ensureVisible(card.x(), card.y(), 0, 40)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if is_time_key(event):
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
     @Slot(int)
     def _on_scrolled(self, value: int) -> None:

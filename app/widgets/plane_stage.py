@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QPolygonF, QWheelEvent
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QPolygonF, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import theme
@@ -44,13 +44,15 @@ class PlaneStage(QWidget):
         super().__init__(parent)
         self._title, self._empty, self._span, self._seen, self._centre = "", empty, SPAN, SPAN, np.zeros(2)
         self._points: list[tuple[np.ndarray, np.ndarray | None, int, float]] = []
-        self._arrows: tuple[np.ndarray, np.ndarray] | None = None
+        self._arrows: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None
         self._density: tuple[np.ndarray, str] | None = None
         self._paths: list[tuple[np.ndarray, int]] = []
         self._contours: tuple[np.ndarray, np.ndarray] | None = None
         self._handles: dict[str, tuple[float, float]] = {}
         self._held = ""
         self._back: QPixmap | None = None
+        self._drawn: dict[int, QImage] = {}
+        """Layers of points as they were painted last."""
         self._pen, self._framed, self._last = False, False, QPointF()
         self._dotted = False
         self.arrow_unit = 0.0
@@ -61,34 +63,39 @@ class PlaneStage(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setAccessibleName(name)
-        theme.notifier().changed.connect(self._renew)
+        theme.notifier().changed.connect(self._renew_all)
 
     # content -------------------------------------------------------------------------------------------------------
 
     def set_title(self, title: str) -> None:
         """What the stage shows, in its upper margin."""
-        self._title = title
-        self.setAccessibleDescription(title)
-        self._renew()
+        if title != self._title:
+            self._title = title
+            self.setAccessibleDescription(title)
+            self.update()
 
     def set_span(self, span: float, centre: tuple[float, float] = (0.0, 0.0)) -> None:
         """Half the side of the square, and where its middle lies; a zoom stays if nothing changes."""
         if (span, *centre) != (self._span, *self._centre):
             self._span = self._seen = span
             self._centre = np.array(centre, float)
-            self._renew()
+            self._renew_all()
 
     def set_points(self, xy: np.ndarray, *, groups: np.ndarray | None = None, ink: int = 0, layer: int = 0) -> None:
         """Particles (N, 2); `groups` (N,) gives each its own data colour, else all have number `ink`. Higher layers lie on top."""
         radius = RADII[len(xy) > MANY]
         while len(self._points) <= layer:
             self._points.append((np.zeros((0, 2)), None, 0, radius))
+        old, old_groups, *style = self._points[layer]
+        if style == [ink, radius] and np.array_equal(old, xy) and (old_groups is groups or np.array_equal(old_groups, groups)):
+            return
         self._points[layer] = (xy, groups, ink, radius)
+        self._drawn.pop(layer, None)
         self.update()
 
-    def set_field(self, places: np.ndarray, vectors: np.ndarray) -> None:
-        """Arrows (N, 2) at places (N, 2) of a regular grid; empty arrays take them away."""
-        self._arrows = (places, vectors) if len(places) else None
+    def set_field(self, places: np.ndarray, vectors: np.ndarray, groups: np.ndarray | None = None) -> None:
+        """Arrows (N, 2) at places (N, 2) of a regular grid; empty arrays take them away. `groups` (N,) gives each a data colour."""
+        self._arrows = (places, vectors, groups) if len(places) else None
         self._renew()
 
     def set_density(self, values: np.ndarray | None, words: str = "") -> None:
@@ -109,9 +116,15 @@ class PlaneStage(QWidget):
         self._renew()
 
     def set_handles(self, handles: dict[str, tuple[float, float]]) -> None:
-        """Points that can be dragged, by name; the name is written beside them."""
-        self._handles = dict(handles)
+        """Points that can be dragged, by name; the name is written beside them. The one that is held stays under the pointer."""
+        held = {self._held: self._handles[self._held]} if self._held in handles else {}
+        self._handles = {**handles, **held}
         self.update()
+
+    @property
+    def held(self) -> str:
+        """The handle that is being dragged, or nothing."""
+        return self._held
 
     def set_framed(self, framed: bool) -> None:
         """Mark this stage among several."""
@@ -127,11 +140,17 @@ class PlaneStage(QWidget):
     def clear(self) -> None:
         """Back to the empty stage."""
         self._points, self._arrows, self._density, self._paths, self._contours = [], None, None, [], None
-        self._renew()
+        self._renew_all()
 
     def _renew(self) -> None:
+        """What stands still has changed."""
         self._back = None
         self.update()
+
+    def _renew_all(self) -> None:
+        """Places or colours of everything have changed."""
+        self._drawn.clear()
+        self._renew()
 
     # where ---------------------------------------------------------------------------------------------------------
 
@@ -164,10 +183,11 @@ class PlaneStage(QWidget):
         painter.drawPixmap(0, 0, self._back)
         painter.setClipRect(self.square())
         self._paint_paths(painter)
-        for points in self._points:
-            self._paint_points(painter, *points)
+        for layer, points in enumerate(self._points):
+            self._paint_points(painter, layer, *points)
         self._paint_handles(painter)
         painter.setClipping(False)
+        self._paint_title(painter)
         if not (any(len(points[0]) for points in self._points) or self._density or self._arrows or self._contours):
             self._paint_empty(painter)
         if self.hasFocus() or self._framed:
@@ -212,16 +232,25 @@ class PlaneStage(QWidget):
         painter.setOpacity(_MUTED)
         painter.drawImage(self._whole(), picture)
         painter.setOpacity(1)
+        painter.setFont(theme.font(theme.LEAST))
+        painter.setPen(theme.colour("muted"))
+        corner = self.square().adjusted(6, 4, -6, -4)
+        words = painter.fontMetrics().elidedText(self._density[1], Qt.TextElideMode.ElideRight, int(corner.width()))
+        painter.drawText(corner, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom, words)
 
     def _paint_arrows(self, painter: QPainter) -> None:
         if self._arrows is None:
             return
-        places, vectors = self._arrows
-        spacing = 2 * self._span / max(1, round(len(places) ** 0.5))
+        places, vectors, groups = self._arrows
+        kinds = [None] if groups is None else np.unique(groups).tolist()
+        spacing = 2 * self._span / max(1, round((len(places) / len(kinds)) ** 0.5))
         tips, self.arrow_unit = arrow_tips(places, vectors, spacing)
+        tails, tips = self.to_pixels(places), self.to_pixels(tips)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(theme.colour("muted", 190), 1))
-        painter.drawLines(arrow_lines(self.to_pixels(places), self.to_pixels(tips)))
+        for kind in kinds:
+            mine = slice(None) if kind is None else groups == kind
+            painter.setPen(QPen(theme.colour("muted", 190), 1) if kind is None else QPen(theme.data_colour(kind), 1.5))
+            painter.drawLines(arrow_lines(tails[mine], tips[mine]))
 
     def _paint_paths(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -243,16 +272,18 @@ class PlaneStage(QWidget):
             painter.drawEllipse(QPointF(x, y), HANDLE, HANDLE)
             painter.drawText(QPointF(x + HANDLE + 4, y - HANDLE), name)
 
-    def _paint_points(self, painter: QPainter, xy: np.ndarray, groups: np.ndarray | None, ink: int, radius: float) -> None:
+    def _paint_points(self, painter: QPainter, layer: int, xy: np.ndarray, groups: np.ndarray | None, ink: int, radius: float) -> None:
         if not len(xy):
             return
         place, ratio = self.square(), self.devicePixelRatioF()
         side = max(16, min(round(place.width() * ratio), MOST_SIDE))
         scale = side / place.width()
-        places = (self.to_pixels(xy) - (place.x(), place.y())) * scale
-        inks = [_solid(ink)] if groups is None else [_solid(k) for k in range(int(groups.max()) + 1)]
+        if layer not in self._drawn or self._drawn[layer].width() != side:
+            places = (self.to_pixels(xy) - (place.x(), place.y())) * scale
+            inks = [_solid(ink)] if groups is None else [_solid(k) for k in range(int(groups.max()) + 1)]
+            self._drawn[layer] = cloud_picture(places, side, radius * scale / max(1.0, ratio), inks, groups)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, side != round(place.width() * ratio))
-        painter.drawImage(place, cloud_picture(places, side, radius * scale / max(1.0, ratio), inks, groups))
+        painter.drawImage(place, self._drawn[layer])
 
     def _paint_axes(self, painter: QPainter) -> None:
         place = self.square()
@@ -265,6 +296,10 @@ class PlaneStage(QWidget):
                 self._paint_tick(painter, place, axis, at, f"{value:g}".replace("-", "−"))
         painter.setPen(theme.colour("border"))
         painter.drawRect(place)
+
+    def _paint_title(self, painter: QPainter) -> None:
+        place = self.square()
+        painter.setFont(theme.font(theme.SMALL))
         painter.setPen(theme.colour("text"))
         words = QRectF(place.left(), place.top() - TOP, place.width(), TOP - 4)
         shown = painter.fontMetrics().elidedText(self._title, Qt.TextElideMode.ElideRight, int(words.width()))
@@ -323,15 +358,15 @@ class PlaneStage(QWidget):
 
     def mouseDoubleClickEvent(self, _event: QMouseEvent) -> None:
         self._seen = self._span
-        self._renew()
+        self._renew_all()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         self._seen = float(np.clip(self._seen * _NOTCH ** (-event.angleDelta().y() / 120), self._span / 8, self._span * 8))
-        self._renew()
+        self._renew_all()
         event.accept()
 
     def resizeEvent(self, _event: QEvent) -> None:
-        self._renew()
+        self._renew_all()
 
 
 def _solid(index: int) -> QColor:

@@ -29,6 +29,7 @@ class PoseSide(QFrame):
         super().__init__(parent)
         self.setFixedWidth(WIDTH)
         self.people = QListWidget(toolTip="Choose a person (P)", accessibleName="People")
+        self.people.setProperty("role", "rows")
         self.people.setMaximumHeight(LIST_HEIGHT)
         self.joint = QLabel()
         self.joint.setProperty("role", "small")

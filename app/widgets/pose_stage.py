@@ -237,7 +237,7 @@ class PoseStage(StageView):
         if not len(doc.people) and self.underlay is None:
             painter.setFont(theme.font(theme.BODY))
             painter.setPen(QColor(theme.DARK.muted))
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, EMPTY_TEXT)
+            painter.drawText(self.rect().adjusted(8, 8, -8, -8), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, EMPTY_TEXT)
         box = self.body_box()
         if box is not None and self._grip.kind != "joint":
             paint.paint_box(painter, box, self._hot.kind if self._hot.person == doc.person else None)

@@ -21,6 +21,7 @@ _WEIGHTED = re.compile(r"\(([^():]+):(\d+(?:\.\d+)?)\)")
 _WEIGHT_STEP, _WEIGHT_TOP = 0.1, 2.0
 _MOST_UNDERLINED = 200
 _CHECK_AFTER_MS = 120
+UNITS = "utf-16-le", "surrogatepass"  # as Qt counts; half a character may be pasted
 
 
 class PromptEdit(QPlainTextEdit):
@@ -48,6 +49,7 @@ class PromptEdit(QPlainTextEdit):
         self.setFont(theme.font())
         self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 16)
         self.textChanged.connect(self._on_text_changed)
+        self.cursorPositionChanged.connect(self._checker.start)
 
     # text and words --------------------------------------------------------------------------------------------
 
@@ -77,12 +79,20 @@ class PromptEdit(QPlainTextEdit):
 
     @Slot()
     def check_words(self) -> None:
-        """Underline the unknown words now (it happens by itself a moment after typing)."""
-        found = list(self._find_unknown(self.text())) if self._find_unknown else []
+        """Underline the unknown words now (it happens by itself a moment after typing, and when the field is left)."""
+        found = list(self._find_unknown(self._judged())) if self._find_unknown else []
         self._underline({word.lower() for word in found})
         if found != self.unknown:
             self.unknown = found
             self.unknown_changed.emit(found)
+
+    def _judged(self) -> str:
+        """The text without the word that is being written, as long as it can still become one that the model knows."""
+        text, prefix = self.text(), self._prefix()
+        if not self.hasFocus() or not self.matches(prefix.selectedText()):
+            return text
+        units = text.encode(*UNITS)
+        return (units[: 2 * prefix.selectionStart()] + units[2 * prefix.selectionEnd() :]).decode(*UNITS)
 
     def _underline(self, unknown: set[str]) -> None:
         look = QTextCharFormat()
@@ -199,6 +209,7 @@ class PromptEdit(QPlainTextEdit):
     def focusOutEvent(self, event: QFocusEvent) -> None:
         self.popup.hide()
         super().focusOutEvent(event)
+        self._checker.start()
 
     def hideEvent(self, event) -> None:
         self.popup.hide()
@@ -233,4 +244,4 @@ class PromptEdit(QPlainTextEdit):
 
 
 def _utf16(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
+    return len(text.encode(*UNITS)) // 2

@@ -11,13 +11,14 @@ from bisect import insort
 from typing import NamedTuple
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QToolTip, QWidget
 
 from app import theme
 from app.protocol.chat import ChatRound
 from app.widgets.fate_marks import ground, paint_mark, role, visible
 from app.widgets.token_layout import is_chain
+from app.widgets.transport import is_time_key
 
 HEIGHT, GUTTER, FOOT, HEAD = 112, 46, 16, 4
 NARROW, COLUMN, WIDE = 14, 50, 120
@@ -273,6 +274,12 @@ class RoundsStrip(QAbstractScrollArea):
             bar = self.horizontalScrollBar()
             bar.setValue(bar.value() - (self._column * 2 if turn > 0 else -self._column * 2))
         event.accept()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if is_time_key(event):
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
     def zoom(self, factor: float, x: float) -> None:
         """Make columns wider or narrower; what is at `x` stays there."""

@@ -82,3 +82,5 @@ class SteadyLabel(QWidget):
         self.label.setGeometry(self.rect())
         if self._wrap:
             self._needed = QSize(0, self.label.heightForWidth(self.width()))
+            if self._needed.height() > self.height():
+                self.updateGeometry()  # the layout remembers heights by width, those of words before these too

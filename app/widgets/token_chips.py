@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
@@ -44,6 +44,8 @@ class TokenChips(QWidget):
         self._pinned: frozenset[int] = frozenset()
         self._hover = self._lit = self._current = -1
         self._note = ""
+        self._texts: tuple[str, ...] = ()
+        self._alphas = np.zeros(0, int)
         self._widths: dict[str, float] = {}
         self._metrics = QFontMetricsF(theme.font(mono=True))
         self._layout = self._made(560.0)
@@ -57,11 +59,15 @@ class TokenChips(QWidget):
     # content -------------------------------------------------------------------------------------------------------
 
     def set_tokens(self, texts: Sequence[str]) -> None:
-        """Show another text, unshaded."""
-        self._layout = self._made(max(float(self.width()), 40.0))
-        self._layout.begin([ForcedToken(id=0, text=text, piece=text) for text in texts])
-        self._shades, self._pinned = None, frozenset()
-        self._hover = self._lit = self._current = -1
+        """Show another text, unshaded; of one that goes on, only what is new is laid out, and its shades stay."""
+        texts = tuple(texts)
+        known = len(self._texts)
+        if not 0 < known < len(texts) or texts[:known] != self._texts:
+            self._layout, known = self._made(max(float(self.width()), 40.0)), 0
+            self._shades, self._pinned = None, frozenset()
+            self._hover = self._lit = self._current = -1
+        self._layout.begin([ForcedToken(id=0, text=text, piece=text) for text in texts[known:]])
+        self._texts = texts
         self._fit()
         self.update()
 
@@ -70,6 +76,8 @@ class TokenChips(QWidget):
         self._shades = weights
         largest = float(np.nanmax(np.abs(weights))) if weights is not None and weights.size else 1.0
         self._scale, self._note = ColourScale(largest, log), note
+        shares = self._scale.shares(np.abs(weights)) if weights is not None else np.zeros(0)
+        self._alphas = np.nan_to_num(FULL_SHADE * shares).round().astype(int)
         self.update()
 
     def set_pinned(self, tokens: Sequence[int]) -> None:
@@ -143,29 +151,45 @@ class TokenChips(QWidget):
         layout = self._layout
         if not layout.lines:
             return
-        for line in range(layout.line_at(event.rect().top()), layout.line_at(event.rect().bottom()) + 1):
-            for number in layout.chips_of(line):
-                chip = layout.chips[number]
-                self._paint_chip(painter, number, QRectF(chip.x, layout.lines[line].y, chip.width, layout.heights.chip), chip.text)
+        lines = range(layout.line_at(event.rect().top()), layout.line_at(event.rect().bottom()) + 1)
+        places = {number: self._place(line, number) for line in lines for number in layout.chips_of(line)}
+        self._paint_shades(painter, places)
+        painter.setPen(theme.colour("text"))
+        baseline = (layout.heights.chip + self._metrics.ascent() - self._metrics.descent()) / 2
+        for number, place in places.items():
+            painter.drawText(QPointF(place.left() + 1, place.top() + baseline), layout.chips[number].text)
+        painter.setPen(QPen(theme.colour("line"), 1))
+        painter.drawLines([QLineF(place.bottomLeft(), place.bottomRight()) for place in places.values()])
+        self._paint_outlines(painter, places)
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("focus"), 1))
             painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
 
-    def _paint_chip(self, painter: QPainter, number: int, place: QRectF, text: str) -> None:
-        weight = self.weight(number)
-        if weight is not None and not np.isnan(weight):
-            role = "accent" if weight >= 0 else "error"
-            painter.fillRect(place, theme.colour(role, round(FULL_SHADE * float(self._scale.shares(np.array(abs(weight)))))))
-        painter.setPen(theme.colour("text"))
-        painter.drawText(place.adjusted(1, 0, 0, 0), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
-        painter.setPen(QPen(theme.colour("line"), 1))
-        painter.drawLine(place.bottomLeft(), place.bottomRight())
-        if number in self._pinned:
-            painter.setPen(QPen(theme.colour("accent"), 2))
-            painter.drawRect(place.adjusted(0, 1, -1, -1))
-        elif number in (self._hover, self._lit, self._current if self.hasFocus() else -1):
-            painter.setPen(QPen(theme.colour("warn"), 1))
-            painter.drawRect(place.adjusted(0, 0, -1, -1))
+    def _place(self, line: int, number: int) -> QRectF:
+        chip = self._layout.chips[number]
+        return QRectF(chip.x, self._layout.lines[line].y, chip.width, self._layout.heights.chip)
+
+    def _paint_shades(self, painter: QPainter, places: dict[int, QRectF]) -> None:
+        """The ground of each chip, from its weight; those of the same shade in one go."""
+        grounds: dict[tuple[str, int], list[QRectF]] = {}
+        for number, place in places.items():
+            alpha = int(self._alphas[number]) if number < len(self._alphas) else 0
+            if alpha and self._shades is not None:
+                grounds.setdefault(("accent" if self._shades[number] >= 0 else "error", alpha), []).append(place)
+        painter.setPen(Qt.PenStyle.NoPen)
+        for (role, alpha), rects in grounds.items():
+            painter.setBrush(theme.colour(role, alpha))
+            painter.drawRects(rects)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+
+    def _paint_outlines(self, painter: QPainter, places: dict[int, QRectF]) -> None:
+        """Of what is pinned, pointed at, or under the keyboard's cursor."""
+        painter.setPen(QPen(theme.colour("accent"), 2))
+        for number in self._pinned & places.keys():
+            painter.drawRect(places[number].adjusted(0, 1, -1, -1))
+        painter.setPen(QPen(theme.colour("warn"), 1))
+        for number in ({self._hover, self._lit, self._current if self.hasFocus() else -1} & places.keys()) - self._pinned:
+            painter.drawRect(places[number].adjusted(0, 0, -1, -1))
 
     # mouse and keys ------------------------------------------------------------------------------------------------
 

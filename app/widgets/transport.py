@@ -147,15 +147,20 @@ class Transport(QWidget):
 
     def handle_key(self, event: QKeyEvent) -> bool:
         """Press the button that belongs to a key; False if there is none, or if a text field has the focus."""
-        name = _KEYS.get(Qt.Key(event.key()))
-        if name is None or event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+        if not is_time_key(event):
             return False
+        name = _KEYS[Qt.Key(event.key())]
         if name != "stop" and isinstance(QApplication.focusWidget(), _TEXT_FIELDS):
             return False
         button = self._buttons[name]
         if button.isEnabled():
             button.click()
         return button.isEnabled() or name != "stop"
+
+
+def is_time_key(event: QKeyEvent) -> bool:
+    """Whether a key belongs to the transport; a view that scrolls leaves those alone, or one could not step while it has the focus."""
+    return event.key() in _KEYS and not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
 
 
 _KEYS = {

@@ -12,7 +12,7 @@ A batch is a function of (seed, step). Only tokens that can be known count in th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from models.fitting import generator_for
 from models.playworld.caption import caption
 from models.playworld.scene import sample_scene
-from models.playworld.words import END, START, VOCAB_SIZE, encode
+from models.playworld.words import END, START, VOCAB_SIZE, VOCABULARY, encode
 
 IGNORE = -100
 SHORTEST_PERIOD = 4
@@ -30,15 +30,20 @@ Batch = tuple[Tensor, Tensor]  # tokens (B, T) and, at each place, the token tha
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of text: `batch(size, T, generator)` draws some."""
+    """A kind of text: `batch(size, T, generator)` draws some, `word(id)` writes a token."""
 
     title: str
     vocab_size: int
     batch: Callable[[int, int, torch.Generator], Batch]
+    word: Callable[[int], str]
 
     def at(self, step: int, size: int, T: int, seed: int = 0) -> Batch:
         """The batch of a training step."""
         return self.batch(size, T, generator_for(seed, step))
+
+    def words(self, ids: Sequence[int]) -> list[str]:
+        """Tokens as they are written."""
+        return [self.word(number) for number in ids]
 
 
 def copy(vocab_size: int = 32, period: int = 0) -> Task:
@@ -55,7 +60,7 @@ def copy(vocab_size: int = 32, period: int = 0) -> Task:
         text = pattern.gather(1, place % periods)                           # (B, T + 1)
         return _shifted(text, place >= periods)
 
-    return Task("Copying", vocab_size, batch)
+    return Task("Copying", vocab_size, batch, str)
 
 
 def recall(pairs: int = 8, symbols: int = 16) -> Task:
@@ -76,7 +81,7 @@ def recall(pairs: int = 8, symbols: int = 16) -> Task:
 
     if pairs > symbols:
         raise ValueError(f"{pairs} different keys cannot be drawn from {symbols} symbols")
-    return Task("Recall of pairs", 2 * symbols, batch)
+    return Task("Recall of pairs", 2 * symbols, batch, lambda id_: f"k{id_}" if id_ < symbols else f"v{id_ - symbols}")
 
 
 def captions(split: str = "train") -> Task:
@@ -87,7 +92,7 @@ def captions(split: str = "train") -> Task:
         rows = [_words(first + row, T + 1, split) for row in range(size)]
         return _shifted(torch.tensor(rows), torch.ones(size, T + 1, dtype=torch.bool))
 
-    return Task("Captions", VOCAB_SIZE, batch)
+    return Task("Captions", VOCAB_SIZE, batch, lambda id_: "<end>" if id_ == END else VOCABULARY[id_])
 
 
 def _words(seed: int, length: int, split: str) -> list[int]:

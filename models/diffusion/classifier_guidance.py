@@ -27,7 +27,7 @@ from models.fitting import FitConfig
 from models.plane.data import MOST_CLASSES, Cloud
 from models.plane.errors import PlaneError
 from models.plane.learn import Batch, learn
-from models.plane.method import TOLERANCE, Knobs, Method, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, Plot, Preset
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
 from models.steps import TrainStep
@@ -163,6 +163,19 @@ def against_scale(guide: sde.Guide, net: Pair, noise: Tensor, knobs: Knobs) -> d
     return found
 
 
+def plots(net: Pair, facts: dict, knobs: Knobs) -> tuple[Plot, ...]:
+    """Accuracy and diversity over w."""
+    curves = {name: tuple(zip(facts["guidance"], facts[key])) for name, key in (("p(label)", "label_probability"), ("spread", "spread"))}
+    return (Plot(title="Bought and paid", x="w", y="p(label), spread", curves=curves),)
+
+
+def parts(guide: sde.Guide, net: Pair, x: Tensor, time: float, knobs: Knobs) -> dict[str, Tensor]:
+    """The score without a label and what guidance adds to it: their sum is the field."""
+    t = max(time, _VP.t_end)
+    plain, whole = (torch.no_grad()(sde.score_of(_VP, guide(net, {**knobs, "guidance": w})))(x, t) for w in (0.0, knobs["guidance"]))
+    return {"score without a label": plain, "what guidance adds": whole - plain}
+
+
 # --- the plane's rows ---
 
 SCALES = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -180,7 +193,7 @@ def _row(title: str, arxiv: str, equation: str, watch_for: str, guide: sde.Guide
     return replace(
         sde.row(_VP, equation, watch_for, _PRESETS, guide), title=title, arxiv=arxiv, build=build, train=train, exact=exact,
         knobs=(_SCALE, _PART, TOLERANCE, sde.CORRECTIONS, sde.RATIO), log_density=None, density_says="",
-        report=partial(against_scale, guide),
+        report=partial(against_scale, guide), plots=plots, parts=partial(parts, guide),
     )  # fmt: skip
 
 

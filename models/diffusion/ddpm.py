@@ -31,7 +31,7 @@ from models.diffusion.noise_model import GUIDANCE, LABEL, ExactNoise, NoiseModel
 from models.diffusion.schedule import NoiseSchedule
 from models.fitting import FitConfig
 from models.plane.data import Cloud
-from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
 from models.steps import TrainStep
 
 Predict = Callable[[Tensor, int], Tensor]
@@ -173,15 +173,44 @@ LARGE = PlaneKnob(
 )  # fmt: skip
 
 
+COSINE = PlaneKnob(
+    name="cosine", title="Cosine schedule", default=0, lo=0, hi=1, whole=True,
+    help="0: beta rises evenly from 0.0001 to 0.02. 1: the cosine schedule, which leaves more signal in the middle of the way.",
+)  # fmt: skip
+
+
 @cache
-def _linear() -> NoiseSchedule:
-    return NoiseSchedule.linear()
+def chains() -> tuple[NoiseSchedule, NoiseSchedule]:
+    """The linear and the cosine chain, this one cut where less signal is left than at the other's end (its last links would leave a
+    guess of eps multiplied by ten thousands). A network knows levels and no links, so one training serves both."""
+    linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
+    return linear, NoiseSchedule("cosine", cosine.alphas_cumprod[cosine.alphas_cumprod >= linear.alphas_cumprod[-1]])
+
+
+def chain_of(knobs: Knobs) -> NoiseSchedule:
+    """The chain that the knobs ask for."""
+    return chains()[int(knobs["cosine"])]
 
 
 def _levels(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """sqrt(ab) and sqrt(1 - ab) (n,) at n links drawn uniformly."""
-    share = _linear().alphas_cumprod[torch.randint(_linear().n_steps, (n,), generator=generator)]
+    """sqrt(ab) and sqrt(1 - ab) (n,) at n links drawn uniformly, half of them of either chain."""
+    shares = torch.cat([chain.alphas_cumprod for chain in chains()])
+    share = shares[torch.randint(len(shares), (n,), generator=generator)]
     return share.sqrt().float(), (1 - share).sqrt().float()
+
+
+def plots(net: nn.Module, facts: dict, knobs: Knobs) -> tuple[Plot, ...]:
+    """The share of the signal, and the ratio of signal to noise, along both chains."""
+    shares = {chain.name: chain.alphas_cumprod[::10] for chain in chains()}
+    ratios = {name: share / (1 - share) for name, share in shares.items()}
+    return (
+        Plot(title="Share of the signal", x="t / 1000", y="ᾱ", clock="time", curves=_over_links(shares)),
+        Plot(title="Signal over noise", x="t / 1000", y="ᾱ / (1 − ᾱ)", clock="time", log_y=True, curves=_over_links(ratios)),
+    )
+
+
+def _over_links(values: dict[str, Tensor]) -> dict[str, tuple[tuple[float, float], ...]]:
+    return {name: tuple((k / len(one), value) for k, value in enumerate(one.tolist(), 1)) for name, one in values.items()}
 
 
 def _train(net: NoiseModel, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterator[TrainStep]:
@@ -203,10 +232,10 @@ def _walk(
     net: nn.Module, noise: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
     model = noise_model.under(net, knobs)
-    times = stops(_linear(), min(_linear().n_steps, max(1, evaluations // model.passes)))
+    chain = chain_of(knobs)
+    times = stops(chain, min(chain.n_steps, max(1, evaluations // model.passes)))
     variance = "large" if knobs["large_variance"] else "small"
-    predict = predict_of(_linear(), model)
-    for at in walk(predict, noise, _linear(), times, generator, sampler=solver, eta=knobs["eta"], variance=variance):
+    for at in walk(predict_of(chain, model), noise, chain, times, generator, sampler=solver, eta=knobs["eta"], variance=variance):
         yield replace(at, evaluations=at.evaluations * model.passes)
 
 
@@ -215,30 +244,34 @@ def _forward(
 ) -> Iterator[PlaneStep]:
     """DDIM inversion, whatever the solver: DDPM's noise cannot be undone."""
     model = noise_model.under(net, knobs)
-    times = stops(_linear(), min(_linear().n_steps, max(1, evaluations // model.passes)))[-2::-1]
-    for at in invert(predict_of(_linear(), model), x, _linear(), times):
+    chain = chain_of(knobs)
+    times = stops(chain, min(chain.n_steps, max(1, evaluations // model.passes)))[-2::-1]
+    for at in invert(predict_of(chain, model), x, chain, times):
         yield replace(at, evaluations=at.evaluations * model.passes)
 
 
 @torch.no_grad()
 def _field(net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
     """The score, `-eps / sqrt(1 - ab)`."""
-    ab = signal_share(_linear(), max(0, round(time * _linear().n_steps) - 1))
+    chain = chain_of(knobs)
+    ab = signal_share(chain, max(0, round(time * chain.n_steps) - 1))
     return -noise_model.under(net, knobs)(x, math.sqrt(ab), math.sqrt(1 - ab)) / math.sqrt(1 - ab)
 
 
 DDPM = Method(
     title="DDPM / DDIM", arxiv="2006.11239",
-    equation="x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε; back: x_s = √ᾱ_s x̂₀ + √(1 − ᾱ_s − d²) ε̂ + d z, T = 1000 links, β from 0.0001 to 0.02",
+    equation="x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε; back: x_s = √ᾱ_s x̂₀ + √(1 − ᾱ_s − d²) ε̂ + d z, T = 1000 links",
     watch_for="At first the guessed x₀ is the middle of everything, and only late does it choose a place. DDIM gets by with a twentieth of "
     "the steps, DDPM with so few gets blurred.",
     build=NoiseModel, train=_train, walk=_walk, forward=_forward, field=_field, field_name="score", exact=ExactNoise,
-    solvers=("ddim", "ddpm"), evaluations=50, knobs=(ETA, LARGE, GUIDANCE, LABEL), ode=True,
+    solvers=("ddim", "ddpm"), evaluations=50, knobs=(ETA, LARGE, COSINE, GUIDANCE, LABEL), ode=True, plots=plots,
     presets=(
         Preset(title="DDIM, 50 steps", sentence="Deterministic: the same noise, the same point.",
                settings={"solver": "ddim", "evaluations": 50}),
         Preset(title="DDPM, 1000 steps", sentence="The whole chain, with fresh noise in every link.",
                settings={"solver": "ddpm", "evaluations": 1000}),
+        Preset(title="Cosine, 20 steps", sentence="A schedule that spends more of few links where the shape is decided.",
+               settings={"solver": "ddim", "evaluations": 20, "cosine": 1}),
         Preset(title="DDPM, 20 steps", sentence="With so few links the noise of each is too coarse.",
                settings={"solver": "ddpm", "evaluations": 20, "large_variance": 1}),
     ),

@@ -30,7 +30,7 @@ from models.diffusion.sde import vp
 from models.fitting import FitConfig
 from models.plane.data import MOST_CLASSES, Cloud
 from models.plane.learn import Batch, learn
-from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
 from models.solvers import ADAPTIVE, FIXED, TITLES, along, evenly, final, integrate, with_divergence
@@ -382,6 +382,39 @@ def _forward(
         yield replace(step, evaluations=step.evaluations * model.passes)
 
 
+SHOWN, DRAWN = 97, 20_000
+"""Points of a curve; sigmas from which the share of training at each level is counted."""
+
+
+def plots(formula: Formula) -> tuple[Plot, ...]:
+    """The row's curves over sigma, s and sigma over its own time, and where it trains."""
+    sigma = torch.logspace(math.log10(formula.sigma_min), math.log10(formula.sigma_max), SHOWN, dtype=torch.float64)
+    time, level = formula.time(sigma), {"x": "σ", "clock": "level", "log_x": True}
+    coefficients = {"c_skip": formula.skip, "c_out": formula.out, "c_in": formula.scale}
+    scales = {"s(t)": formula.signal(time), "σ(t)": formula.sigma(time)}
+    return (
+        Plot(title="Coefficients", y="c", curves={name: _pairs(sigma, curve(sigma)) for name, curve in coefficients.items()}, **level),
+        Plot(title="Clock of the network", y="c_noise", curves={"c_noise": _pairs(sigma, formula.clock(sigma))}, **level),
+        Plot(title="Weight of the loss", y="λ", log_y=True, curves={"λ(σ)": _pairs(sigma, formula.weight(sigma))}, **level),
+        Plot(title="Where it trains", y="share per unit of ln σ", curves={"training σ": _trained_levels(formula)}, **level),
+        Plot(title="Scale and level over time", x="t", y="s, σ", log_y=True, curves={k: _pairs(time, v) for k, v in scales.items()}),
+    )
+
+
+def _trained_levels(formula: Formula) -> tuple[tuple[float, float], ...]:
+    """How often each sigma is drawn for training, per unit of ln sigma."""
+    drawn = formula.draw(DRAWN, torch.Generator().manual_seed(0)).double().log()
+    low, high = float(drawn.min()), float(drawn.max())
+    count = torch.histc(drawn, bins=40, min=low, max=high)
+    width = (high - low) / len(count)
+    middle = low + (torch.arange(len(count)) + 0.5) * width
+    return _pairs(middle.exp(), count / DRAWN / width)
+
+
+def _pairs(x: Tensor, y: Tensor) -> tuple[tuple[float, float], ...]:
+    return tuple(zip(x.tolist(), (y + torch.zeros_like(x)).tolist()))
+
+
 def _row(formula: Formula, equation: str, watch_for: str, presets: tuple[Preset, ...] = ()) -> Method:
     def field(net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
         sigma = max(time, formula.sigma_min)
@@ -396,7 +429,7 @@ def _row(formula: Formula, equation: str, watch_for: str, presets: tuple[Preset,
         log_density=log_density, density_says="the ODE's own law, by dopri5 to the tolerance, with the exact divergence",
         exact=ExactDenoiser, solvers=SOLVERS, evaluations=39,
         knobs=(TOLERANCE, CHURN, CHURN_LOW, CHURN_HIGH, CHURN_NOISE, START, GUIDANCE, LABEL),
-        presets=presets, ode=True,
+        presets=presets, ode=True, plots=lambda net, facts, knobs: plots(formula),
     )  # fmt: skip
 
 
@@ -410,6 +443,8 @@ EDM = _row(
                settings={"solver": "heun", "evaluations": 39}),
         Preset(title="Euler, 39 evaluations", sentence="The same number of evaluations, first order.",
                settings={"solver": "euler", "evaluations": 39}),
+        Preset(title="To a tolerance", sentence="Dopri5 in ln σ: as many evaluations as the tolerance asks for, and they are counted.",
+               settings={"solver": ADAPTIVE, "tolerance": 1e-3}),
         Preset(title="Wrong start", sentence="Half the noise it should start with: the points end in the wrong places.",
                settings={"solver": "heun", "evaluations": 119, "start": 0.5}),
         Preset(title="Churn repairs", sentence="The same wrong start, with churn: fresh noise makes up for what was missing.",

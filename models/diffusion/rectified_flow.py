@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from models.fitting import FitConfig, Loss, generator_for
 from models.plane.data import Cloud
 from models.plane.learn import Batch, guarded, learn
-from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
 from models.plane.metrics import straightness
 from models.plane.mixture import Mixture
 from models.plane.net import PlaneNet
@@ -92,10 +92,10 @@ def build(seed: int) -> PlaneNet:
 
 
 def train(net: nn.Module, cloud: Cloud, config: FitConfig, batch_size: int, sigma_min: float = 0.0) -> Iterator[TrainStep]:
-    """Independent pairs of noise and data."""
+    """Independent pairs of noise (or points of another cloud) and data."""
 
     def loss(batch: Batch, generator: torch.Generator) -> Loss:
-        return chord_loss(net, torch.randn(batch[0].shape, generator=generator), batch[0], generator, sigma_min)
+        return chord_loss(net, cloud.start(len(batch[0]), generator), batch[0], generator, sigma_min)
 
     return learn(net, loss, cloud, config, batch_size)
 
@@ -110,7 +110,8 @@ def follow(
 ) -> Iterator[PlaneStep]:
     """The flow from one time to another, rising to data or falling to noise: in even steps, or in those that dopri5 chooses."""
     times = [start, end] if solver == ADAPTIVE else evenly(start, end, FIXED[solver].steps(evaluations))
-    for step in along(v, x, times, solver, knobs["tolerance"]):
+    tolerance = knobs["tolerance"] if solver == ADAPTIVE else 0.0
+    for step in along(v, x, times, solver, tolerance):
         error = "" if step.error is None else f", error {step.error:.2f} of the tolerance"
         yield PlaneStep(
             x=step.x, time=step.t, evaluations=step.evaluations, last=step.last, signal=step.t, noise=1 - (1 - sigma_min) * step.t,
@@ -161,6 +162,12 @@ def report(net, noise: Tensor, knobs: Knobs) -> dict[str, float | list[float]]:
     return {"straightness": straight, "squared_displacement": cost}
 
 
+def chords(net, start: Tensor, data: Tensor, knobs: Knobs) -> tuple[Tensor, Tensor]:
+    """Pairs as the first training sees them: whatever start with whatever data."""
+    n = min(len(start), len(data))
+    return start[:n], data[:n]
+
+
 # --- reflow ---
 
 ROUNDS = 3
@@ -188,14 +195,14 @@ class Reflow(nn.Module):
 class Pairs:
     """Couplings (Z0, Z1) of a flow, solved piece by piece as they are asked for. Batches are rows of both: a pair stays a pair."""
 
-    def __init__(self, v: Velocity, seed: int, size: int) -> None:
-        self.v, self.seed, self.size = v, seed, size
+    def __init__(self, v: Velocity, start: Callable[[int, torch.Generator], Tensor], seed: int, size: int) -> None:
+        self.v, self.start, self.seed, self.size = v, start, seed, size
         self.bank: list[Tensor] = []  # (PIECE, 4) each: Z0 beside Z1
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """The pairs of update `step`."""
         if len(self.bank) < PIECES:
-            z0 = torch.randn(PIECE, 2, generator=generator_for(self.seed + PAIR_SEED, len(self.bank)))
+            z0 = self.start(PIECE, generator_for(self.seed + PAIR_SEED, len(self.bank)))
             self.bank.append(torch.cat([z0, solve(self.v, z0, evenly(0.0, 1.0, PAIR_STEPS), "heun")], 1))
         which = torch.randint(len(self.bank) * PIECE, (self.size,), generator=generator_for(self.seed + PAIR_SEED, 10_000 + step))
         rows = torch.cat([self.bank[0]] if len(self.bank) == 1 else self.bank)[which]
@@ -227,7 +234,7 @@ def _round(net: Reflow, index: int, cloud: Cloud, config: FitConfig, batch_size:
     def distil(batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Loss:
         return (batch[0] + student(batch[0], 0.0) - batch[1]).square().mean(), {}
 
-    pairs = Pairs(velocity_of(teacher), config.seed, batch_size)
+    pairs = Pairs(velocity_of(teacher), cloud.start, config.seed, batch_size)
     yield from guarded(student, rectify if index < ROUNDS else distil, pairs, config)
 
 
@@ -250,6 +257,20 @@ def report_reflow(net: Reflow, noise: Tensor, knobs: Knobs) -> dict[str, float |
     return {"straightness": [s for s, _ in found], "squared_displacement": [cost for _, cost in found]}
 
 
+def chords_reflow(net: Reflow, start: Tensor, data: Tensor, knobs: Knobs) -> tuple[Tensor, Tensor]:
+    """Pairs as the round on show was taught: from the second on, those of the flow before it."""
+    taught = int(knobs["round"]) - 2
+    if taught < 0:
+        return chords(net, start, data, knobs)
+    return start, solve(velocity_of(net.rounds[taught]), start, evenly(0.0, 1.0, PAIR_STEPS), "heun")
+
+
+def plots_reflow(net: Reflow, facts: dict, knobs: Knobs) -> tuple[Plot, ...]:
+    """How straight each round flows, and how far it carries."""
+    curves = {"straightness S": facts["straightness"], "E|Z1 − Z0|²": facts["squared_displacement"]}
+    return (Plot(title="Round by round", x="round", y="S, cost", curves={k: tuple(enumerate(v, 1)) for k, v in curves.items()}),)
+
+
 # --- the rows ---
 
 RECTIFIED_FLOW = Method(
@@ -258,8 +279,8 @@ RECTIFIED_FLOW = Method(
     watch_for="Paths bend where the chords of training would have crossed: the flow keeps the marginals and never crosses itself. "
     "Few Euler steps cut those bends, which is what reflow mends.",
     build=build, train=train, walk=walk, forward=forward, field=field, field_name="velocity", log_density=log_density,
-    density_says="of the flow itself, exact divergence, 24 steps of Runge-Kutta 4", exact=ExactVelocity, report=report,
-    solvers=SOLVERS, evaluations=40, ode=True, lr=1e-2, knobs=(TOLERANCE,),
+    density_says="of the flow itself, exact divergence, 24 steps of Runge-Kutta 4", exact=ExactVelocity, report=report, chords=chords,
+    any_source=True, solvers=SOLVERS, evaluations=40, ode=True, lr=1e-2, knobs=(TOLERANCE,),
     presets=(
         Preset(title="One step", sentence="A single Euler step lands near the mean of what the noise may become.",
                settings={"solver": "euler", "evaluations": 1}),
@@ -283,6 +304,7 @@ REFLOW = replace(
     build=Reflow, train=train_reflow, walk=walk_reflow, forward=forward_reflow,
     field=lambda net, x, time, knobs: field(net.at(knobs), x, time, knobs),
     log_density=lambda net, x, knobs: log_density(net.at(knobs), x, knobs), exact=None, report=report_reflow,
+    plots=plots_reflow, chords=chords_reflow,
     solvers=(*SOLVERS, ONE_STEP), train_steps=3000,
     knobs=(TOLERANCE, PlaneKnob(name="round", title="Round", default=ROUNDS, lo=1, hi=ROUNDS, whole=True,
                      help="1: rectified flow; 2 and 3: trained on the couplings of the round before."),),

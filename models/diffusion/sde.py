@@ -32,7 +32,7 @@ from models.diffusion import noise_model
 from models.diffusion.noise_model import GUIDANCE, LABEL, ExactNoise, NoiseModel
 from models.fitting import FitConfig
 from models.plane.data import Cloud
-from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
 from models.solvers import ADAPTIVE, FIXED, TITLES, along, evenly, final, with_divergence
 from models.steps import TrainStep
 
@@ -316,6 +316,25 @@ def _forward(
         yield replace(step, evaluations=step.evaluations * model.passes)
 
 
+SHOWN = 97
+"""Points of a curve."""
+
+
+def plots(sde: Sde) -> tuple[Plot, ...]:
+    """How much signal and noise there is at each time, and what the equation does there."""
+    t = torch.linspace(sde.t_end, 1.0, SHOWN, dtype=torch.float64)
+    m, s = sde.signal(t), sde.noise(t)
+    what = {
+        "Signal and noise": ("m, s", {"signal m": m, "noise s": s}, False),
+        "Signal over noise": ("m² / s²", {"m² / s²": (m / s) ** 2}, True),
+        "Forces": ("rate, g²", {"rate of f": sde.rate(t), "g²": sde.diffusion(t)}, False),
+    }  # fmt: skip
+    return tuple(
+        Plot(title=title, x="t", y=y, clock="time", log_y=log, curves={k: tuple(zip(t.tolist(), v.tolist())) for k, v in curves.items()})
+        for title, (y, curves, log) in what.items()
+    )
+
+
 def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], guide: Guide = noise_model.under) -> Method:
     """A method that walks this SDE with a noise model; `guide(net, knobs)` gives the model to ask."""
 
@@ -333,7 +352,7 @@ def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], gu
         walk=partial(walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", log_density=log_density,
         density_says="the ODE's own law, by dopri5 to the tolerance, with the exact divergence", exact=ExactNoise,
         solvers=(*ODE_SOLVERS, *PREDICTORS), evaluations=100, knobs=(TOLERANCE, CORRECTIONS, RATIO, GUIDANCE, LABEL), presets=presets,
-        ode=True,
+        ode=True, plots=lambda net, facts, knobs: plots(sde),
     )  # fmt: skip
 
 
@@ -345,6 +364,8 @@ VP = row(
     (
         Preset(title="ODE", sentence="Smooth lines: the same noise always ends in the same point.",
                settings={"solver": "heun", "evaluations": 100}),
+        Preset(title="ODE to a tolerance", sentence="Dopri5 takes as many evaluations as the tolerance asks for, and they are counted.",
+               settings={"solver": ADAPTIVE, "tolerance": 1e-3}),
         Preset(title="SDE", sentence="Shivering paths, the same law.", settings={"solver": "euler-maruyama", "evaluations": 500}),
         Preset(title="Corrector", sentence="A third of the evaluations predict, the others are Langevin steps at the level reached.",
                settings={"solver": "reverse-diffusion", "evaluations": 300, "corrections": 2, "ratio": 0.16}),

@@ -9,6 +9,7 @@ Read next: `nice.py`, `tiles.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -125,6 +126,15 @@ class InvertibleConv(Layer):
         return mix_channels(y, self.inverse_weight()), -self._log_det(y)
 
 
+class Reverse(Layer):
+    """The channels in reverse order: what RealNVP does between couplings, where Glow learns a matrix (Glow, figure 3)."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.flip(1), x.new_zeros(len(x))
+
+    inverse = forward
+
+
 def mix_channels(x: Tensor, weight: Tensor) -> Tensor:
     """The matrix applied to the channels at every place."""
     return F.linear(x, weight) if x.ndim == 2 else F.conv2d(x, weight[:, :, None, None])
@@ -200,26 +210,40 @@ def conv_net(channels: int, width: int, out: int) -> nn.Sequential:
     )
 
 
+MIXINGS: dict[str, Callable[[int], list[Layer]]] = {
+    "conv": lambda channels: [InvertibleConv(channels)],
+    "reverse": lambda _channels: [Reverse()],
+    "none": lambda _channels: [],
+}
+"""What may stand between two couplings; with none the same half of the channels stays, through the whole level."""
+
+
 @dataclass(frozen=True)
 class GlowConfig:
-    """`levels` squeezes of pictures (channels, size, size), `steps` Glow steps a level, coupling nets `width` wide."""
+    """`levels` squeezes of pictures (channels, size, size), `steps` Glow steps a level, coupling nets `width` wide.
+
+    `mixing`, a name of MIXINGS, is what stands between the couplings of a level.
+    """
 
     channels: int
     size: int
     levels: int
     steps: int
     width: int
+    mixing: str = "conv"
 
     def __post_init__(self) -> None:
         if self.size % 2**self.levels:
             raise ValueError(f"a picture {self.size} wide cannot be squeezed {self.levels} times")
+        if self.mixing not in MIXINGS:
+            raise ValueError(f"mixing {self.mixing!r} is not one of {', '.join(MIXINGS)}")
 
     @property
     def dims(self) -> int:
         return self.channels * self.size**2
 
 
-GLOW_CONFIGS = {"playworld": GlowConfig(channels=3, size=16, levels=3, steps=8, width=128)}
+GLOW_CONFIGS = {"playworld": GlowConfig(channels=3, size=16, levels=3, steps=8, width=96)}
 
 
 def realnvp(dim: int = 2, couplings: int = PLANE_COUPLINGS, width: int = PLANE_WIDTH) -> Flow:
@@ -229,9 +253,9 @@ def realnvp(dim: int = 2, couplings: int = PLANE_COUPLINGS, width: int = PLANE_W
     return Flow([AffineCoupling(mask, mlp((dim, width, width, 2 * dim))) for mask in masks], log_normal)
 
 
-def glow_step(channels: int, net: nn.Module) -> list[Layer]:
-    """Actnorm, invertible 1x1 convolution, coupling of halves (Glow, figure 2a)."""
-    return [ActNorm(channels), InvertibleConv(channels), HalfCoupling(channels, net)]
+def glow_step(channels: int, net: nn.Module, mixing: str = "conv") -> list[Layer]:
+    """Actnorm, invertible 1x1 convolution (or another mixing), coupling of halves (Glow, figure 2a)."""
+    return [ActNorm(channels), *MIXINGS[mixing](channels), HalfCoupling(channels, net)]
 
 
 def glow_plane(dim: int = 2, steps: int = PLANE_COUPLINGS, width: int = PLANE_WIDTH) -> Flow:
@@ -249,7 +273,7 @@ def glow(config: GlowConfig) -> Flow:
         channels, size = 4 * channels, size // 2
         layers: list[Layer] = [Squeeze()]
         for _ in range(config.steps):
-            layers += glow_step(channels, conv_net(channels // 2, config.width, 2 * (channels - channels // 2)))
+            layers += glow_step(channels, conv_net(channels // 2, config.width, 2 * (channels - channels // 2)), config.mixing)
         if level + 1 < config.levels:
             layers.append(Split(channels))
         levels.append(Part(Chain(layers), shape, (channels, size, size)))

@@ -39,22 +39,30 @@ class AdditiveCoupling(Layer):
 
 
 class Scaling(Layer):
-    """`h_i = e^{a_i} z_i`; log-det `sum a` (section 3.3). What is stored is a, the logarithm.
+    """`h_i = e^{a_i} z_i`; log-det `sum a` (section 3.3).
 
-    A first batch, if one is shown, sets a to unit spread, once (not in the paper: from 0, a reaches the small spread of pixels slowly).
+    A first batch, if one is shown, sets a to unit spread, once; and what is learned is a / GAIN. Neither is in the paper: Adam moves every
+    weight by about its rate, with which a would need thousands of updates to follow the couplings down to the small spread of pixels.
     """
+
+    GAIN = 10.0
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.zeros(dim))
+        self.raw = nn.Parameter(torch.zeros(dim))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def log_scale(self) -> Tensor:
+        """a (D,)."""
+        return self.GAIN * self.raw
 
     def initialise(self, x: Tensor) -> None:
         """Each direction of this batch to standard deviation 1; a second call changes nothing."""
         if self.initialised:
             return
         with torch.no_grad():
-            self.log_scale.copy_(-x.std(0, correction=0).clamp_min(1e-3).log())
+            self.raw.copy_(-x.std(0, correction=0).clamp_min(1e-3).log() / self.GAIN)
             self.initialised.fill_(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

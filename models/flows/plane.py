@@ -23,7 +23,7 @@ from models.flows.nice import NICE_CONFIGS, nice, spectrum
 from models.plane.data import Cloud
 from models.plane.errors import DivergedError
 from models.plane.learn import learn
-from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Preset
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
 from models.solvers import SolverError, final, within
 from models.steps import OdeStep, TrainStep
 
@@ -78,9 +78,24 @@ def log_density(net: Flow, x: Tensor, knobs: Knobs) -> Tensor:
 
 
 def report(net: Flow, noise: Tensor, knobs: Knobs) -> dict[str, float | list[float]]:
-    """How exactly the inverse leads back, on the samples that this noise becomes."""
+    """How exactly the inverse leads back, on the samples that this noise becomes, and the mean log|det| of every layer on the way."""
     with torch.no_grad():
-        return {"inverse_error": inverse_error(net, net.inverse(noise)[0])}
+        changes = [float(step.layer_log_det.mean()) for step in walk(net, noise, inverse=True) if step.i]
+        return {"inverse_error": inverse_error(net, net.inverse(noise)[0]), "layer_log_det": changes}
+
+
+def plots(net: Flow, facts: dict, knobs: Knobs) -> tuple[Plot, ...]:
+    """How much each layer stretches areas, and NICE's scaling spectrum."""
+    curves = {"log|det|": _counted(facts["layer_log_det"])}
+    changes = Plot(title="Layer by layer", x="layer, from the noise", y="mean log|det|", curves=curves)
+    if "scaling_spectrum" not in facts:
+        return (changes,)
+    spread = Plot(title="Scaling spectrum", x="direction", y="exp(−a)", curves={"exp(−a)": _counted(facts["scaling_spectrum"])})
+    return (spread, changes)
+
+
+def _counted(values: list[float]) -> tuple[tuple[float, float], ...]:
+    return tuple(enumerate(values, 1))
 
 
 def report_nice(net: Flow, noise: Tensor, knobs: Knobs) -> dict[str, float | list[float]]:
@@ -191,7 +206,7 @@ REALNVP = Method(
     watch_for="Every coupling moves only one coordinate, by an amount that the other decides, and the next one takes turns. "
     "Between the moons a thin thread stays: one connected sheet of noise can be stretched, but never torn.",
     build=partial(seeded, build=realnvp), train=train, walk=walk_layers, forward=forward_layers, layers=layers,
-    log_density=log_density, density_says="exact", report=report, solvers=(LAYERS,), evaluations=1,
+    log_density=log_density, density_says="exact", report=report, plots=plots, solvers=(LAYERS,), evaluations=1,
     knobs=(TEMPERATURE,), presets=(COOL,), lr=2e-3, batch_size=512, train_steps=1500,
 )  # fmt: skip
 
@@ -228,8 +243,7 @@ CNF = Method(
     report=report_cnf, solvers=SOLVERS, evaluations=64, ode=True,
     knobs=(
         TEMPERATURE,
-        PlaneKnob(name="tolerance", title="Tolerance", default=1e-4, lo=1e-6, hi=0.1,
-                  help="Error of a step that dopri5 allows the worst particle, absolute and relative; float32 reaches 1e-6."),
+        TOLERANCE,
         PlaneKnob(name="probes", title="Hutchinson probes", default=0, lo=0, hi=64, whole=True,
                   help="0: the exact trace; else the log density is estimated with so many random probes."),
     ),

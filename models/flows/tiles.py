@@ -160,6 +160,25 @@ def inpaint(model: TileFlow, v: Tensor, known: Tensor, steps: int, generator: to
         yield InpaintStep(i=i, n=steps, v=v, log_density=best, accepted=better, last=i == steps)
 
 
+def langevin(
+    model: TileFlow, v: Tensor, known: Tensor, steps: int, generator: torch.Generator, rate: float = 0.05
+) -> Iterator[InpaintStep]:
+    """The same with noise: `v += r_i (slope + eps)`, `r_i = rate 10 / (10 + i)`, every step taken, log p free to fall (NICE, section 5.2).
+
+    The slope has unit size, as in `inpaint`, so that the balance of drift and noise is that of the paper's rule only in kind.
+    """
+    free = (1 - known.to(v)).expand_as(v)
+    v = torch.where(free > 0, torch.rand(v.shape, generator=generator), v)
+    value, slope = _ascent(model, v, free)
+    taken = torch.ones(len(v), dtype=torch.bool)
+    yield InpaintStep(i=0, n=steps, v=v, log_density=value, accepted=taken, last=steps == 0)
+    for i in range(1, steps + 1):
+        jolt = torch.randn(v.shape, generator=generator) * free
+        v = torch.where(free > 0, (v + rate * 10 / (10 + i) * (slope + jolt)).clamp(0, 1), v)
+        value, slope = _ascent(model, v, free)
+        yield InpaintStep(i=i, n=steps, v=v, log_density=value, accepted=taken, last=i == steps)
+
+
 def _ascent(model: TileFlow, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     """log p(v) and its gradient in the free pixels at a root mean square of 1."""
     with torch.enable_grad():

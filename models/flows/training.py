@@ -7,18 +7,25 @@ are begun and before a checkpoint is read, hence `prepare`. Read next: `tiles.py
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.fitting import Average, FitConfig, Loss, fit, generator_for
+from models.fitting import Average, FitConfig, Loss, generator_for
 from models.flows.tiles import TileFlow, dequantise
+from models.plane.learn import guarded
 from models.playworld.bank import SceneBank
 from models.steps import TrainStep
 
 SIZE = 16  # pixels
 FIRST_BATCH = 256
+
+
+def own_bank(folder: Path, scenes: int) -> SceneBank:
+    """Training scenes as wide as the flows see them."""
+    return SceneBank(folder, "train", count=scenes, size=SIZE)
 
 
 def pictures(model: TileFlow, bank: SceneBank, rows: np.ndarray, generator: torch.Generator) -> Tensor:
@@ -32,13 +39,16 @@ def prepare(model: TileFlow, bank: SceneBank, seed: int) -> None:
 
 
 def train_tiles(model: TileFlow, bank: SceneBank, batch_size: int, config: FitConfig, average: Average) -> Iterator[TrainStep]:
-    """Maximum likelihood on a prepared model; the loss is bits per dimension."""
+    """Maximum likelihood on a prepared model; the loss is bits per dimension.
+
+    DivergedError if the loss is lost: the model then holds the last good averaged weights. At the end it holds the averaged ones.
+    """
 
     def loss(rows: np.ndarray, generator: torch.Generator) -> Loss:
         value = model.bits_per_dim(pictures(model, bank, rows, generator)).mean()
         return value, {"bits_per_dim": float(value.detach())}
 
-    yield from fit(model, loss, lambda step: bank.rows(step, batch_size, config.seed), config, average)
+    yield from guarded(model, loss, lambda step: bank.rows(step, batch_size, config.seed), config, average)
 
 
 @torch.no_grad()

@@ -10,7 +10,9 @@ Read next: `moe.py`, `deepseek_v3.py`; statistics of a trace are in `routing.py`
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -94,15 +96,31 @@ class LayerRouting:
         return torch.bincount(self.experts[counted], minlength=self.n_experts)
 
 
+class Noted(NamedTuple):
+    """What a gate handed over about one pass; `LayerRouting` is worked out of it when somebody looks."""
+
+    choice: Choice
+    weights: Tensor
+    logits: Tensor
+    affinities: Tensor
+    routed: Tensor
+    shared: Tensor | None
+    bias: Tensor | None
+    kept: Tensor | None
+    groups: Groups | None
+
+
 class RoutingTrace:
     """Collects the decisions of one pass, layer by layer: `layers[3].experts`.
 
-    Values are detached unless `with_graph`, which losses on the gates need.
+    Values are detached unless `with_graph`, which losses on the gates need. Noting costs next to nothing, so that a text may be written
+    with a trace of every token: what follows from the notes is worked out by `layers`, or by `gathered` for many passes at once.
     """
 
     def __init__(self, *, with_graph: bool = False) -> None:
         self.with_graph = with_graph
-        self.layers: dict[int, LayerRouting] = {}
+        self.notes: dict[int, Noted] = {}
+        self._layers: dict[int, LayerRouting] = {}
 
     def note(
         self,
@@ -119,14 +137,53 @@ class RoutingTrace:
         groups: Groups | None = None,
     ) -> None:
         """Called by a gate; `routed` and `shared` are outputs (B, T, dim), `kept` (B, T, K) the choices that found a place."""
-        keep = (lambda value: value) if self.with_graph else Tensor.detach
-        self.layers[layer] = LayerRouting(
-            layer=layer, experts=choice.experts, weights=keep(weights), logits=keep(logits), affinities=keep(affinities),
-            scores=choice.scores, bias=None if bias is None else bias.clone(), live=choice.live,
-            dropped=torch.zeros_like(choice.live) if kept is None else choice.live & ~kept, groups=groups,
-            routed_norm=vector_norm(routed.detach(), dim=-1),
-            shared_norm=None if shared is None else vector_norm(shared.detach(), dim=-1),
-        )  # fmt: skip
+        bias = None if bias is None else bias.clone()  # a training moves it
+        self.notes[layer] = Noted(choice, weights, logits, affinities, routed, shared, bias, kept, groups)
+
+    @property
+    def layers(self) -> dict[int, LayerRouting]:
+        """What the gate of each layer decided, in the order of the pass."""
+        for layer, note in self.notes.items():
+            if layer not in self._layers:
+                self._layers[layer] = _routing(layer, note, self.with_graph)
+        return self._layers
+
+
+def _routing(layer: int, note: Noted, with_graph: bool) -> LayerRouting:
+    keep = (lambda value: value) if with_graph else Tensor.detach
+    choice, kept = note.choice, note.kept
+    return LayerRouting(
+        layer=layer, experts=choice.experts, weights=keep(note.weights), logits=keep(note.logits), affinities=keep(note.affinities),
+        scores=choice.scores, bias=note.bias, live=choice.live,
+        dropped=torch.zeros_like(choice.live) if kept is None else choice.live & ~kept, groups=note.groups,
+        routed_norm=vector_norm(note.routed.detach(), dim=-1),
+        shared_norm=None if note.shared is None else vector_norm(note.shared.detach(), dim=-1),
+    )  # fmt: skip
+
+
+def gathered(traces: Sequence[RoutingTrace], spans: Sequence[tuple[int, int]]) -> LayerRouting:
+    """Tokens `first` to `end` of each pass over one text in a row, with the layers, in order, in the place of sequences: (L, T, ...).
+
+    `bias` is (L, E), `layer` the first one. Each field is put together once, however many passes and layers there are.
+    """
+    layers = sorted(traces[0].notes)
+    notes = [(trace.notes[layer], span) for layer in layers for trace, span in zip(traces, spans)]
+
+    def rows(pick: Callable[[Noted], Tensor]) -> Tensor:
+        found = [pick(note) for note, _ in notes]
+        if any(end - first != value.shape[1] for value, (_, (first, end)) in zip(found, notes)):
+            found = [value[:, first:end] for value, (_, (first, end)) in zip(found, notes)]
+        return torch.cat(found, 1).unflatten(1, (len(layers), -1))[0]       # (L, T, ...)
+
+    like = notes[0][0]
+    whole = Noted(
+        Choice(rows(lambda n: n.choice.experts), rows(lambda n: n.choice.live), rows(lambda n: n.choice.scores), like.choice.all_live),
+        rows(lambda n: n.weights), rows(lambda n: n.logits), rows(lambda n: n.affinities), rows(lambda n: n.routed),
+        None if like.shared is None else rows(lambda n: n.shared),
+        None if like.bias is None else torch.stack([traces[-1].notes[layer].bias for layer in layers]),
+        None if like.kept is None else rows(lambda n: n.kept), like.groups,
+    )  # fmt: skip
+    return _routing(layers[0], whole, with_graph=False)
 
 
 @dataclass(frozen=True, kw_only=True)

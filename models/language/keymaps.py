@@ -125,7 +125,8 @@ def config_from_json(data: Any, title: str) -> LlamaConfig:
         raise CheckpointError(f"The config.json of {title} is not an object.")
     classes = data.get("architectures") or HF_CLASSES[:1]
     if data.get("model_type") not in ("llama", "mistral") or not set(classes) & set(HF_CLASSES):
-        raise CheckpointError(f"{title} is a {str(data.get('model_type'))[:40]!r} model; only the LLaMA family is read.")
+        kind = str(data.get("model_type"))[:40]
+        raise CheckpointError(f"{title} is a {kind!r} model; of models without experts only the LLaMA family is read.")
     window = data.get("sliding_window")
     for flaw in ("attention_bias", "mlp_bias", "quantization_config"):
         if data.get(flaw):

@@ -45,6 +45,8 @@ class Cloud:
     scale: float
     mixture: Mixture | None = None
     """The exact law where it is a mixture of Gaussians, standardised like the points."""
+    source: Cloud | None = None
+    """Where walks start; None: N(0, I)."""
 
     def labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """n standardised points (n, 2) float32 and their labels (n,)."""
@@ -54,6 +56,10 @@ class Cloud:
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n standardised points, (n, 2) float32."""
         return self.labelled(n, generator)[0]
+
+    def start(self, n: int, generator: torch.Generator) -> Tensor:
+        """n points (n, 2) float32 from which walks start."""
+        return torch.randn(n, 2, generator=generator) if self.source is None else self.source.sample(n, generator)
 
     def held_out(self, n: int, seed: int = 0, label: int | None = None) -> Tensor:
         """n points, of one label if it is given, that no training draws: from another seed."""

@@ -42,12 +42,15 @@ def learn(
     yield from guarded(net, loss, batches, config)
 
 
-def guarded(net: nn.Module, loss, batches: Callable[[int], object], config: FitConfig) -> Iterator[TrainStep]:
+def guarded(
+    net: nn.Module, loss, batches: Callable[[int], object], config: FitConfig, average: Average | None = None
+) -> Iterator[TrainStep]:
     """`fit` with the way back, for batches of any kind; at the end `net` holds its averaged weights.
 
-    A caller that closes this generator early finds the averaged weights of the updates made so far in `net`.
+    `average` may be passed in to read the averaged weights meanwhile. A caller that closes this generator early finds those of the updates
+    made so far in `net`.
     """
-    average = Average(net, config.ema)
+    average = average or Average(net, config.ema)
     good, at = _copy(average.state), 0
     bad, scale = 0, 0.0
     try:

@@ -101,6 +101,23 @@ class Preset:
     settings: Mapping[str, float | str] = field(default_factory=dict)
 
 
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Curves that explain a method: how its levels run, what its network is given, what a knob buys. Names and points (x, y) of each."""
+
+    title: str
+    x: str
+    y: str
+    curves: Mapping[str, Points]
+    clock: str = ""
+    """What of a walk's moment stands on the x axis: "level" (noise over signal), "time" (its own), or nothing."""
+    log_x: bool = False
+    log_y: bool = False
+
+
 Knobs = Mapping[str, float]
 """All knobs of the method with their values, defaults included."""
 
@@ -118,6 +135,9 @@ class Method:
     log_density(net, x, knobs) -> (N,) nats
     exact(mixture) -> a module without parameters that stands where the trained net stands and knows the answer
     report(net, noise, knobs) -> facts of its own for the result, such as how straight it flows
+    plots(net, facts, knobs) -> tuple[Plot, ...]; facts are those of `report`
+    parts(net, x, time, knobs) -> {name: (N, 2)}: arrows that the field is put together from
+    chords(net, start, data, knobs) -> (N, 2), (N, 2): ends of straight lines as a training pairs them
     """
 
     title: str
@@ -140,6 +160,11 @@ class Method:
     """How exact `log_density` is, in words."""
     exact: Callable[[Mixture], nn.Module] | None = None
     report: Callable[..., dict[str, float | list[float]]] | None = None
+    plots: Callable[..., tuple[Plot, ...]] | None = None
+    parts: Callable[..., dict[str, Tensor]] | None = None
+    chords: Callable[..., tuple[Tensor, Tensor]] | None = None
+    any_source: bool = False
+    """Whether walks may start in another cloud than N(0, I)."""
     knobs: tuple[PlaneKnob, ...] = ()
     presets: tuple[Preset, ...] = ()
     ode: bool = False

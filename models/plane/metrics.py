@@ -30,6 +30,24 @@ def sliced_wasserstein(x: Tensor, y: Tensor, projections: int = PROJECTIONS, see
     return float((weight.to(x)[:, None] * (a[here] - b[there]).abs()).sum(0).mean())
 
 
+@torch.no_grad()
+def noised_density(x: Tensor, m: float, s: float, side: int, reach: float) -> Tensor:
+    """Density of `m x + s eps` (side, side) on a square of half side `reach`, rows from low y to high y, values at the middles of cells.
+
+    The points x (N, 2) are counted in cells and the counts blurred, by s or by one cell at least.
+    """
+    cell, spread = 2 * reach / side, max(s, 2 * reach / side)
+    margin = math.ceil(3 * spread / cell)                                       # cells beyond the square that still blur into it
+    wide = side + 2 * margin
+    at = ((m * x.double() + reach) / cell + margin).floor().long()               # (N, 2)
+    inside = ((at >= 0) & (at < wide)).all(1)
+    count = torch.bincount(at[inside, 1] * wide + at[inside, 0], minlength=wide * wide).reshape(wide, wide).double()
+    places = torch.arange(wide, dtype=torch.float64)
+    apart = places[None] - places[margin : wide - margin, None]
+    blur = torch.exp(-0.5 * (apart * cell / spread) ** 2) / (spread * math.sqrt(2 * math.pi))   # (side, wide)
+    return blur @ count @ blur.T / max(1, len(x))
+
+
 def _directions(dim: int, count: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     if dim == 2:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.rl import nets as networks
 from models.rl.buffers import check_rollout
+from models.rl.by_hand import Seen, clip
 from models.rl.envs import VecEnv
 from models.rl.gae import gae
 from models.rl.run import Pulse, Rollout, Run, Settings, Tick, Update, begin, collect, progress_left, report, rng_of
@@ -70,7 +71,7 @@ def start(env: VecEnv, settings: A2CSettings, seed: int = 0, hidden: tuple[int, 
     policy = networks.stochastic_policy(env.spec, hidden, rng)
     nets = {"policy": policy, "value": networks.Value(env.spec.obs_dim, hidden, rng)}
     both = [*policy.parameters(), *nets["value"].parameters()]
-    optimizers = {"both": torch.optim.RMSprop(both, lr=settings.lr, alpha=0.99, eps=1e-5)}
+    optimizers = {"both": torch.optim.RMSprop(both, lr=settings.lr, alpha=0.99, eps=1e-5, foreach=True)}
     return begin("a2c", env, seed, nets, optimizers, rng, hidden)
 
 
@@ -93,35 +94,26 @@ def a2c(run: Run, settings: Settings, total: int) -> Iterator[Tick | Update]:
         )  # fmt: skip
 
 
-@torch.enable_grad()
+@torch.no_grad()
 def learn(run: Run, batch: Batch, settings: A2CSettings) -> dict[str, float]:
-    """One gradient step on the whole batch."""
-    law, value = run.policy(batch.obs), run.nets["value"](batch.obs)
+    """One gradient step on the whole batch, the gradient by hand."""
+    seen, n = Seen(run.policy, run.nets["value"], batch.obs), len(batch)
     advantages = batch.normalized_advantages if settings.normalize_advantage else batch.advantages
-    policy_loss = -(advantages * law.log_prob(batch.actions)).mean()
-    value_loss = (batch.returns - value).square().mean()
-    entropy_loss = -(law if settings.ent_coef else law.detach()).entropy().mean()  # without a weight it needs no gradient
-    loss = policy_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss
-    norm = descend(run, "both", loss, settings.max_grad_norm)
+    wrong = seen.value - batch.returns
+    terms = torch.stack((-advantages * seen.law.log_prob(batch.actions), wrong.square(), -seen.law.entropy()))
+    policy_loss, value_loss, entropy_loss = terms.mean(1).tolist()
+    gradients = seen.pull(batch.actions, advantages / -n, -settings.ent_coef / n, wrong * (2 * settings.vf_coef / n))
+    norm = clip(gradients, settings.max_grad_norm)
+    run.optimizers["both"].step()
     return {
-        "train/policy_loss": float(policy_loss.detach()),
-        "train/value_loss": float(value_loss.detach()),
-        "train/entropy_loss": float(entropy_loss.detach()),
-        "train/loss": float(loss.detach()),
+        "train/policy_loss": policy_loss,
+        "train/value_loss": value_loss,
+        "train/entropy_loss": entropy_loss,
+        "train/loss": policy_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss,
         "train/grad_norm": float(norm),
         "train/explained_variance": networks.explained_variance(batch.values, batch.returns),
         **spread(run),
     }
-
-
-def descend(run: Run, optimizer: str, loss: Tensor, max_norm: float) -> Tensor:
-    """One step down the gradient, its length clipped; returns the length before clipping."""
-    parameters = [p for group in run.optimizers[optimizer].param_groups for p in group["params"]]
-    run.optimizers[optimizer].zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(parameters, max_norm)
-    run.optimizers[optimizer].step()
-    return norm
 
 
 def spread(run: Run) -> dict[str, float]:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from models.rl import nets as networks
-from models.rl.a2c import Batch, batch_of, descend, spread
+from models.rl.a2c import Batch, batch_of, spread
 from models.rl.buffers import check_rollout
+from models.rl.by_hand import Seen, clip
 from models.rl.envs import VecEnv
 from models.rl.run import Pulse, Run, Settings, Tick, Update, begin, collect, progress_left, report, rng_of
 from models.rl.settings import PPOSettings
@@ -92,14 +93,14 @@ def ppo(run: Run, settings: Settings, total: int) -> Iterator[Tick | Update]:
         )  # fmt: skip
 
 
-def optimise(run: Run, batch: Batch, settings: PPOSettings, clip: float, pulse: Pulse) -> Iterator[Tick]:
+def optimise(run: Run, batch: Batch, settings: PPOSettings, clip_range: float, pulse: Pulse) -> Iterator[Tick]:
     """All epochs over one rollout; the generator's return value are the `Facts`."""
     facts = Facts()
     for epoch in range(settings.n_epochs):
         order = torch.randperm(len(batch), generator=run.rng)
         facts.ratios.clear()
         for part in order.split(settings.batch_size):
-            row, ratio, stop = learn(run, batch[part], settings, clip)
+            row, ratio, stop = learn(run, batch[part], settings, clip_range)
             facts.rows.append((epoch, row))
             facts.ratios.append(ratio)
             if stop:
@@ -115,35 +116,58 @@ def optimise(run: Run, batch: Batch, settings: PPOSettings, clip: float, pulse: 
     return facts
 
 
-@torch.enable_grad()
-def learn(run: Run, batch: Batch, settings: PPOSettings, clip: float) -> tuple[Tensor, Tensor, bool]:
+@torch.no_grad()
+def learn(run: Run, batch: Batch, settings: PPOSettings, clip_range: float) -> tuple[Tensor, Tensor, bool]:
     """One gradient step on a mini-batch: the numbers of `COLUMNS`, the ratios, and whether the KL limit forbade the step."""
-    loss, row, ratio = ppo_loss(run.policy(batch.obs), run.nets["value"](batch.obs), batch, settings, clip)
-    if settings.target_kl is not None and float(row[COLUMNS.index("approx_kl")]) > 1.5 * settings.target_kl:
-        return row, ratio, True
-    descend(run, "both", loss, settings.max_grad_norm)
-    return row, ratio, False
+    seen = Seen(run.policy, run.nets["value"], batch.obs)
+    loss = ppo_loss(seen.law, seen.value, batch, settings, clip_range)
+    if settings.target_kl is not None and float(loss.row[COLUMNS.index("approx_kl")]) > 1.5 * settings.target_kl:
+        return loss.row, loss.ratio, True
+    clip(seen.pull(batch.actions, loss.by_log_prob, -settings.ent_coef / len(batch), loss.by_value), settings.max_grad_norm)
+    run.optimizers["both"].step()
+    return loss.row, loss.ratio, False
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a mini-batch of n rows, and its gradients."""
+
+    row: Tensor  # (6,) the numbers of `COLUMNS`
+    ratio: Tensor  # (n,)
+    by_log_prob: Tensor  # (n,) gradient by log pi(a|s)
+    by_value: Tensor  # (n,) gradient by v(s)
 
 
 def ppo_loss(
-    law: networks.Categorical | networks.Gaussian, value: Tensor, batch: Batch, settings: PPOSettings, clip: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The clipped surrogate with its companions: loss, the numbers of `COLUMNS` (6,), and the ratios (n,)."""
+    law: networks.Categorical | networks.Gaussian, value: Tensor, batch: Batch, settings: PPOSettings, clip_range: float
+) -> Loss:
+    """The clipped surrogate with its companions. Where the clipped product is the smaller one, log pi has no gradient."""
     advantages = batch.normalized_advantages if settings.normalize_advantage else batch.advantages
     log_ratio = law.log_prob(batch.actions) - batch.log_probs
     ratio = log_ratio.exp()
-    free, held = advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)
-    policy_loss = -torch.where(free < held, free, held).mean()  # their minimum, whose own backward pass is slow
-    if settings.clip_range_vf is not None:
-        value = batch.values + (value - batch.values).clamp(-settings.clip_range_vf, settings.clip_range_vf)
-    value_loss = (batch.returns - value).square().mean()
-    entropy_loss = -(law if settings.ent_coef else law.detach()).entropy().mean()  # without a weight it needs no gradient
+    free, held = advantages * ratio, advantages * ratio.clamp(1 - clip_range, 1 + clip_range)
+    wrong, felt = value_error(value, batch, settings.clip_range_vf)
+    approx_kl = (ratio - 1) - log_ratio  # Schulman's third estimator: never negative, little variance
+    clipped = ((ratio - 1).abs() > clip_range).float()
+    policy_loss, value_loss, entropy_loss, kl, outside = torch.stack(
+        (-torch.minimum(free, held), wrong.square(), -law.entropy(), approx_kl, clipped)
+    ).mean(1).unbind()  # fmt: skip
     loss = policy_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss
-    with torch.no_grad():
-        approx_kl = ((ratio - 1) - log_ratio).mean()  # Schulman's third estimator: never negative, little variance
-        clipped = ((ratio - 1).abs() > clip).float().mean()
-        row = torch.stack((policy_loss, value_loss, entropy_loss, loss, approx_kl, clipped))
-    return loss, row, ratio.detach()
+    n = len(batch)
+    return Loss(
+        row=torch.stack((policy_loss, value_loss, entropy_loss, loss, kl, outside)), ratio=ratio,
+        by_log_prob=torch.where(free <= held, free, 0.0) / -n,
+        by_value=felt * (2 * settings.vf_coef / n),
+    )  # fmt: skip
+
+
+def value_error(value: Tensor, batch: Batch, limit: float | None) -> tuple[Tensor, Tensor]:
+    """How far values (n,) are from the returns, and the part of it that has a gradient: none where the change of the value is cut."""
+    if limit is None:
+        return value - batch.returns, value - batch.returns
+    moved = value - batch.values
+    wrong = batch.values + moved.clamp(-limit, limit) - batch.returns
+    return wrong, wrong * (moved.abs() <= limit)
 
 
 def told(run: Run, facts: Facts, batch: Batch) -> dict[str, float]:
@@ -160,9 +184,9 @@ def told(run: Run, facts: Facts, batch: Batch) -> dict[str, float]:
     return metrics | spread(run)
 
 
-def view_of(facts: Facts, batch: Batch, clip: float) -> PPOView:
+def view_of(facts: Facts, batch: Batch, clip_range: float) -> PPOView:
     return PPOView(
-        ratio_counts=facts.counts(), clip_range=clip, stopped_in_epoch=facts.stopped_in,
+        ratio_counts=facts.counts(), clip_range=clip_range, stopped_in_epoch=facts.stopped_in,
         kl_by_epoch=facts.by_epoch("approx_kl"), clipped_by_epoch=facts.by_epoch("clip_fraction"),
         advantages=batch.advantages, returns=batch.returns, values=batch.values,
     )  # fmt: skip

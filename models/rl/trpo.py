@@ -15,16 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from models.rl import nets as networks
-from models.rl.a2c import Batch, batch_of, descend, spread
+from models.rl.a2c import Batch, batch_of, spread
 from models.rl.buffers import check_rollout
+from models.rl.by_hand import Trace
 from models.rl.envs import VecEnv
 from models.rl.run import Pulse, Run, Settings, Tick, Update, begin, collect, progress_left, report, rng_of
 from models.rl.settings import TRPOSettings
 
 PROFILE = torch.linspace(0, 1.5, 31).tolist()
 """Fractions of the full step at which the pictures show KL and surrogate."""
-PLANE_X, PLANE_HEIGHT = torch.linspace(-0.5, 1.5, 13), 13
-PLANE_STATES = 512
+PLANE = torch.linspace(-1.6, 1.6, 17)
+"""Coordinates of the landscape on both axes, in full steps: the trust region has radius 1 there."""
+PLANE_STATES = 256
 """States, evenly taken from the rollout, over which the landscape is worked out."""
 
 
@@ -49,17 +51,18 @@ class Profile:
 
 @dataclass(frozen=True)
 class Landscape:
-    """KL and surrogate over two directions u, w of the policy's weights, each of the length of the full step.
+    """KL and surrogate in the plane of both gradients, measured as TRPO measures: by the KL divergence.
 
-    u is the natural gradient's direction, w what the plain gradient adds to it at right angles. The full step ends at (1, 0).
+    x runs along the natural gradient, y along what the plain gradient has apart from it, at right angles in the metric of the Fisher matrix
+    (damped, as for the step). Both count in steps whose quadratic KL is delta: there the trust region is the unit circle, the full step
+    ends at (1, 0), and the plain gradient, allowed the same KL, at `plain`.
     """
 
-    x: Tensor  # (nx,) along u
-    y: Tensor  # (ny,) along w
-    kl: Tensor  # (ny, nx)
-    gain: Tensor  # (ny, nx)
-    gradient: tuple[float, float]  # direction of the plain gradient, of length 1
-    ellipse: Tensor  # (k, 2) where the quadratic model of the KL (damped, as for the step) equals delta
+    at: Tensor  # (n,) of both axes
+    kl: Tensor  # (n, n), rows from low y to high y
+    gain: Tensor  # (n, n)
+    plain: tuple[float, float]  # of length 1
+    plain_gain: float
 
 
 @dataclass(frozen=True)
@@ -253,29 +256,19 @@ class LineSearch:
 
 def landscape(search: LineSearch, gradient: Tensor, fisher: Fisher, delta: float) -> Landscape | None:
     """What the update looks like in the plane of the two gradients; None if they are parallel. Leaves the policy as it was."""
-    length = search.step.norm()
-    u = search.step / length
-    aside = gradient - (gradient @ u) * u
-    if float(aside.norm()) < 1e-6 * float(gradient.norm()):
+    along, budget = search.step, 2 * delta  # along' F along = budget
+    slope = gradient @ fisher(along) / budget
+    aside = gradient - slope * along
+    length = (aside @ fisher(aside) / budget).sqrt()
+    if not float(length) > 1e-3 * float(slope.abs()):
         return None
-    plane = torch.stack((u, aside / aside.norm()))  # (2, P), of length 1
-    curvature = torch.stack([plane @ fisher(row) for row in plane]) * length**2 / 2  # (2, 2): KL of (x, y) to second order
-    edge = _ellipse(curvature, delta)
-    half = min(1.0, 1.5 * float(edge[:, 1].abs().max()))  # the trust region is often far narrower along w
-    ys = torch.linspace(-half, half, PLANE_HEIGHT)
-    few = search.thinned(PLANE_STATES)
-    found = torch.tensor([few.to(few.origin + length * (x * plane[0] + y * plane[1])) for y in ys for x in PLANE_X])
+    across, few = aside / length, search.thinned(PLANE_STATES)
+    plain = torch.stack((slope, length)) / (slope.square() + length.square()).sqrt()
+    found = torch.tensor([few.to(few.origin + x * along + y * across) for y in PLANE for x in PLANE])
+    plain_gain = few.to(few.origin + plain[0] * along + plain[1] * across)[1]
     networks.set_flat(search.parameters, search.origin)
-    kl, gain = found.view(len(ys), len(PLANE_X), 2).unbind(-1)
-    toward = plane @ gradient / gradient.norm()
-    return Landscape(PLANE_X, ys, kl, gain, (float(toward[0]), float(toward[1])), edge)
-
-
-def _ellipse(form: Tensor, level: float, points: int = 97) -> Tensor:
-    """Points (k, 2) where `p' form p` equals the level, all the way round."""
-    angle = torch.linspace(0, 2 * torch.pi, points)
-    ray = torch.stack((angle.cos(), angle.sin()), 1)
-    return ray * (level / torch.einsum("ki,ij,kj->k", ray, form, ray).clamp(min=1e-12)).sqrt()[:, None]
+    kl, gain = found.view(len(PLANE), len(PLANE), 2).unbind(-1)
+    return Landscape(PLANE, kl, gain, (float(plain[0]), float(plain[1])), plain_gain)
 
 
 def fit_critic(run: Run, batch: Batch, settings: TRPOSettings, pulse: Pulse) -> Iterator[Tick]:
@@ -291,9 +284,11 @@ def fit_critic(run: Run, batch: Batch, settings: TRPOSettings, pulse: Pulse) -> 
     return float(torch.stack(losses).mean()) if losses else 0.0
 
 
-@torch.enable_grad()
+@torch.no_grad()
 def learn_value(run: Run, batch: Batch) -> Tensor:
-    """One step of the critic, its gradient unclipped as in sb3-contrib."""
-    loss = (batch.returns - run.nets["value"](batch.obs)).square().mean()
-    descend(run, "value", loss, float("inf"))
-    return loss.detach()
+    """One step of the critic, its gradient by hand, and unclipped as in sb3-contrib."""
+    trace = Trace(run.nets["value"].net, batch.obs)
+    wrong = trace.output.squeeze(-1) - batch.returns
+    trace.pull(wrong[:, None] * (2 / len(batch)))
+    run.optimizers["value"].step()
+    return wrong.square().mean()

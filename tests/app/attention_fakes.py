@@ -14,6 +14,7 @@ from app.jobs.attention import (
     AttentionOverview,
     AttentionProfile,
     AttentionRollout,
+    AttentionSum,
 )
 from app.jobs.maps import PlayworldScene
 from app.jobs.models import ListModels
@@ -48,7 +49,7 @@ def sides(job: Any) -> tuple[Tokens, Tokens, dict[str, Any]]:
     text = tokens_of(words(job.text) if not job.ids else [f"t{number}" for number in job.ids])
     cells = tokens_of([f"{row},{column}" for row in range(4) for column in range(4)])
     picture = job.picture or Image(np.full((64, 64, 3), 90, np.uint8), label="picture")
-    if job.source in ("text", "clip-text"):
+    if job.source in ("text", "clip-text", "small"):
         return text, text, {"causal": True}
     if job.source == "clip-picture":
         patches = tokens_of(["class", *cells.texts])
@@ -161,7 +162,7 @@ class AttentionEngine(FakeEngine):
             handle.record.emit("overview", overview_of(2))
             handle.record.emit("overview", overview_of())
             handle.succeed(Result(files={"looked": looked_of(job), "overview": overview_of()}))
-        elif isinstance(job, AttentionMap | AttentionRollout):
+        elif isinstance(job, AttentionMap | AttentionRollout | AttentionSum):
             handle.succeed(Result(files={"map": map_of(job)}))
         elif isinstance(job, AttentionProfile):
             handle.succeed(Result(files={"profile": profile_of(job)}))

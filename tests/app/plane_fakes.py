@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 
 from app.jobs.plane import Plane, PlaneMethods
-from app.protocol.payloads import Result
-from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap, MethodCard, Particles, PlaneKnobCard, PlaneLoss, PlanePreset
+from app.protocol.payloads import Curve, Result
+from app.protocol.plane import (
+    Arrows,
+    CloudCard,
+    CloudPoints,
+    DensityMap,
+    MethodCard,
+    Particles,
+    PlaneKnobCard,
+    PlaneLoss,
+    PlanePlot,
+    PlanePreset,
+)
 from tests.app.image_panel_fakes import FakeEngine, FakeHandle
 
 CHURN = PlaneKnobCard(name="churn", title="Churn", default=0.0, lo=0.0, hi=100.0, help="Noise added on the way.", whole=False)
@@ -24,7 +35,9 @@ def card(name: str, **changes: Any) -> MethodCard:
     return MethodCard(**{**given, **changes})
 
 
-CARDS = (card("flow-matching"), card("edm", knobs=(CHURN,), presets=(REPAIR,)), card("realnvp"), card("vp"))
+CURVE = Curve(np.array([0.1, 1.0, 10.0]), np.array([1.0, 0.5, 0.0]), label="c_skip")
+PLOT = PlanePlot(title="Coefficients", x_label="σ", y_label="c", curves=(CURVE,), clock="level", log_x=True)
+CARDS = (card("flow-matching", any_source=True), card("edm", knobs=(CHURN,), presets=(REPAIR,)), card("realnvp"), card("vp", exact=True))
 CLOUDS = tuple(CloudCard(name=name, title=name.title(), classes=1, exact=False) for name in ("moons", "rings"))
 
 
@@ -56,12 +69,17 @@ class PlaneEngine(FakeEngine):
         say("method", next(card for card in CARDS if card.name == handle.job.method))
         say("cloud", CloudPoints(xy=np.random.default_rng(1).normal(size=(40, 2)), title="Moons", centre=(0.0, 0.0), scale=1.0))
         say("train", tuple(PlaneLoss(step=k, total=3, loss=1 / k, seconds=0.1 * k) for k in (1, 2, 3)))
+        at = np.stack(np.meshgrid([-1.0, 1.0], [-1.0, 1.0]), -1).reshape(-1, 2)
         for one in moments if moments is not None else [particles(k) for k in range(6)]:
             say("particles", one)
-            at = np.stack(np.meshgrid([-1.0, 1.0], [-1.0, 1.0]), -1).reshape(-1, 2)
             say("field", Arrows(at=at, arrows=-at, name="velocity", index=one.index, time=one.time))
             say("grid", Particles(xy=at, way="grid", index=one.index, time=one.time, evaluations=one.evaluations))
+            say("marginal", DensityMap(values=np.full((4, 4), float(one.index)), reach=3.0, kind="noised data", index=one.index))
+            say("clean", Particles(xy=2 * at, way="clean", index=one.index, time=one.time, evaluations=one.evaluations))
+            say("parts", tuple(Arrows(at=at, arrows=k * at, name=f"part {k}", index=one.index, time=one.time) for k in (1, 2)))
+        say("chords", Arrows(at=at, arrows=-2 * at, name="chords", index=0, time=0.0))
         say("density", DensityMap(values=np.zeros((4, 4)), reach=3.0, kind="exact"))
+        say("plot", PLOT)
         if end:
             facts = {
                 "sliced_wasserstein": 0.03, "data_distance": 0.02, "projections": 256, "walk_seconds": 0.5, "nll_nats": 1.5,

@@ -9,6 +9,7 @@ import numpy as np
 from app.protocol.payloads import Matrix, Result, Tokens
 from app.protocol.routing import (
     BalanceNumbers,
+    Checks,
     LoadTable,
     PairReport,
     RoutedModel,
@@ -25,6 +26,7 @@ MODEL = RoutedModel(
     model="builtin-moe", title="Mixture of experts", number_format="fp32", layers=LAYERS, n_experts=E, top_k=K, n_shared=1, gate="sigmoid",
     has_bias=True, groups=(4, 2), capacity_factor=None, context=64,
 )  # fmt: skip
+CHECKS = Checks(passes=7, read=4.0, kept=2.0, touched=(6.0,) * L, alone=(2.0,) * L)
 SOFTMAX = replace(MODEL, gate="softmax", has_bias=False, groups=None, n_shared=0, capacity_factor=1.25)
 
 
@@ -43,7 +45,7 @@ def routed(texts: list[str], start: int = 0, phase: str = "prompt", seed: int = 
     return RoutedPass(
         start=start, phase=phase, tokens=Tokens(tuple(texts), tuple(range(start, start + T)), tuple(nats)),
         experts=experts.astype(np.int16), weights=weights / weights.sum(-1, keepdims=True), affinities=affinities,
-        bias=biases if bias else None, flips=flips,
+        bias=biases if bias else None, barred=np.zeros((L, T, E), bool), flips=flips,
         live=np.ones((L, T, K), bool), dropped=np.zeros((L, T, K), bool), margin=ordered[..., K - 1] - ordered[..., K],
         routed_norm=np.full((L, T), 2.0), shared_norm=np.full((L, T), 1.0) if bias else None,
         read=np.full(T, T if phase == "prompt" else 1), touched=np.full((L, T), K),
@@ -77,7 +79,8 @@ def summary(passes: list[RoutedPass]) -> RoutingSummary:
     return RoutingSummary(
         layers=LAYERS, top_k=K, phases=phases, together=together, together_chance=np.full((L, E), 0.25),
         flow=flow / flow.sum(axis=(1, 2), keepdims=True), flipped=(0.1, 0.2, 0.3), dropped=(0, 0, 0), routed_norm=(2.0,) * L,
-        shared_norm=(1.0,) * L, window=(1, 2, 4), touched=np.array([[2, 3, 5]] * L), touched_chance=(2.0, 3.5, 5.5), nats=1.5, predicted=9,
+        shared_norm=() if passes[0].shared_norm is None else (1.0,) * L, window=(1, 2, 4), touched=np.array([[2, 3, 5]] * L),
+        touched_chance=(2.0, 3.5, 5.5), nats=1.5, predicted=9,
     )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QPushButton
 
 from app import theme
+from app.jobs.attention import AttentionOverview
 from app.jobs.attention_lab import AttentionKinds, AttentionLengths, AttentionScale, CompareAttentions, FlashTiles, TrainAttentions
 from app.panels.attention_lab.explain import amount, equation
 from app.panels.attention_lab.panel import AttentionLabPanel
@@ -330,6 +332,20 @@ def test_losses_grow_side_by_side(racing):
     assert "softmax: 20.0%, loss 1.000\n10.0 ms an update" in words and "Scores so far, after update 2" in words
     handle.succeed()
     assert "Final scores" in panel.inspector.text() and panel.training.button.text() == "Train again"
+
+
+def test_a_trained_model_is_handed_to_the_attention_panel(racing, qtbot):
+    panel, handle = racing
+    foot = panel.training.view.foot
+    assert not foot.isVisible(), "there is nothing to look into before the end"
+    handle.succeed()
+    assert foot.isVisible() and [button.text() for button in foot.findChildren(QPushButton)] == ["softmax", "window:width=8"]
+    with qtbot.waitSignal(panel.handed) as heard:
+        foot.findChildren(QPushButton)[1].click()
+    assert heard.args == ["attention", AttentionOverview(source="small", training="window:width=8")]
+    panel.training.knobs.set_value("steps", 7)
+    panel.training.train()
+    assert not foot.isVisible()
 
 
 def test_a_training_is_paused_stepped_and_stopped(racing):

@@ -21,6 +21,7 @@ from app.jobs.attention import (
     AttentionOverview,
     AttentionProfile,
     AttentionRollout,
+    AttentionSum,
 )
 from app.jobs.library import OpenPicture
 from app.panels.attention import scenes, sharing, words
@@ -361,8 +362,9 @@ def test_normalisation_and_a_dropped_first_token_are_other_maps(panel):
     panel.engine.answer()
     assert "first key dropped" in panel.side.head.text() and "each row to 1" in panel.side.head.text()
     asked = len(panel.engine.handles)
+    assert panel.stage.map.scale.log and panel.stage.heads.grid._log, "so that a sink does not hide the rest"
     QTest.keyClick(panel, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier)
-    assert len(panel.engine.handles) == asked and panel.stage.map.scale.log and panel.stage.heads.grid._log
+    assert len(panel.engine.handles) == asked and not panel.stage.map.scale.log and not panel.stage.heads.grid._log
 
 
 def test_a_map_without_its_first_column_still_shades_the_right_tokens(panel, monkeypatch):
@@ -705,6 +707,8 @@ def test_there_is_nothing_to_export_before_the_first_look(panel):
 def test_what_is_set_is_remembered(qtbot, settings):
     first = build(qtbot, settings)
     look(first, "unet-words", text="a red house", steps=12, step=7)
+    assert first.stage.options.view == "picture", "what lies on a picture is first shown there"
+    first.stage.options.set_view("map")
     first.selection.select(2, (1, 2))
     first.stage.options.set_choices({**first.stage.options.choices(), "log": True, "normalisation": "absolute", "threshold": 0.2})
     first.stage.heads.set_choices({"score": "sink", "sort": True})
@@ -718,6 +722,7 @@ def test_what_is_set_is_remembered(qtbot, settings):
     second.look()
     second.engine.answer()
     assert (second.selection.layer, second.selection.heads) == (2, (1, 2)) and second.stage.map.scale.log
+    assert second.stage.options.view == "map", "the choice of an earlier session"
 
 
 def test_nonsense_in_the_saved_state_is_left_aside(qtbot, settings):
@@ -814,3 +819,85 @@ def test_similarities_are_not_called_attention(panel):
     for page in (panel.side.head.text(), panel.side.token.text()):
         assert words.NOT_AN_EXPLANATION not in page and "1706.03762" not in page
     assert "no softmax" in panel.side.head.text() and "2103.00020" in panel.side.head.text()
+
+
+# --- all layers over a prompt's words, small models ------------------------------------------------------------------
+
+
+def test_all_layers_together_are_laid_over_the_picture(panel, tmp_path, monkeypatch):
+    look(panel, "unet-words", "a red house", steps=5, step=2)
+    tabs = panel.stage.options.tabs
+    assert [tabs.tabText(place) for place in range(tabs.count()) if tabs.isTabVisible(place)] == ["Map", "Picture", "All layers"]
+    panel.selection.select(1, (0,))
+    panel.stage.options.set_view("sum")
+    job = panel.engine.handles[-1].job
+    assert isinstance(job, AttentionSum) and (job.summed, job.layer, job.step, job.heads) == ("step", 1, 2, ())
+    panel.engine.answer()
+    assert panel.stage.views.currentWidget() is panel.stage.picture and "Mean of all heads and layers" in panel.side.head.text()
+    panel.selection.pin("columns", 2)
+    assert "mean of all heads and layers" in panel.stage.picture.told.text() and panel.stage.picture._last is not None
+    panel.stage.options.every_step.setChecked(True)
+    assert panel.engine.handles[-1].job.summed == "run" and not panel.engine.out(AttentionProfile)
+    panel.engine.answer()
+    target = tmp_path / "sum.csv"
+    monkeypatch.setattr(sharing.QFileDialog, "getSaveFileName", lambda *a: (str(target), ""))
+    panel.stage.options.export_wanted.emit("csv")
+    assert panel.engine.out(AttentionExport)[-1].job.summed == "run"
+    panel.engine.answer()
+    panel.settings.storage.flush()
+    assert target.exists()
+    look(panel)
+    assert panel.stage.options.view == "map" and not panel.stage.options.every_step.isVisible()
+    assert not panel.engine.out(AttentionRollout), "the tab beside it was never meant"
+
+
+def test_a_small_model_of_the_lab_is_looked_into(panel):
+    handed = AttentionOverview(source="small", training="window:width=3 task=copy steps=70")
+    panel.take(handed)
+    job = panel.engine.out(AttentionOverview)[-1].job
+    assert (job.source, job.training) == ("small", handed.training)
+    panel.engine.answer()
+    form = panel.form
+    assert form.small.isVisible() and not form.text.isVisible() and not form.models.isVisible() and not form.beside.isVisible()
+    assert (form.small.mechanism.currentText(), form.small.task.currentData()) == ("window:width=3", "copy")
+    assert "70 updates" in form.small._note.text()
+    form.small.mechanism.setCurrentText("linear")
+    form.small.mechanism.activated.emit(form.small.mechanism.currentIndex())
+    assert form.job().training == "linear task=copy steps=70"
+    panel.settings.storage.flush()
+    assert panel.save_state()["job"]["training"] == "linear task=copy steps=70"
+    panel.form.set_job(AttentionOverview())
+    assert not form.small.isVisible() and form.text.isVisible()
+
+
+def test_maps_and_overlays_have_colours_of_their_own(panel):
+    options = panel.stage.options
+    look(panel, "clip-picture", "")
+    assert options.view == "picture" and not options.log.isChecked()
+    options.set_view("map")
+    assert options.log.isChecked() and panel.stage.map.scale.log
+    options.log.setChecked(False)
+    options.set_view("picture")
+    options.log.setChecked(True)
+    options.set_view("map")
+    assert not options.log.isChecked() and not panel.stage.map.scale.log
+    options.set_choices({**options.choices(), "log": {"map": True, "picture": False}})
+    assert options.log.isChecked()
+    options.set_choices({**options.choices(), "log": False})
+    assert not options.log.isChecked() and options.choices()["log"] == {"map": False, "picture": False, "signed": False}
+
+
+def test_the_newest_token_is_shaded_as_soon_as_its_map_is_there(panel):
+    panel.take(reply(6))
+    panel.engine.answer()
+    assert panel.selection.pinned == Focus("rows", (5,)) and panel.stage.chips._shades is not None
+    panel.follow(reply(8))
+    panel.engine.answer(AttentionOverview)
+    assert panel.stage.chips.count() == 8 and panel.selection.pinned == Focus("rows", (5,)), "its map is still on its way"
+    assert panel.stage.chips._shades is not None, "nothing flickers"
+    panel.engine.answer()
+    assert panel.selection.pinned == Focus("rows", (7,)) and panel.stage.chips._shades is not None
+    panel.selection.pin("rows", 2)
+    panel.follow(reply(9))
+    panel.engine.answer()
+    assert panel.selection.pinned == Focus("rows", (2,)), "a person's choice stays"

@@ -8,6 +8,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtTest import QTest
 
+from app import theme
 from app.widgets.arc_view import MOST, ROW, ArcView
 from app.widgets.colour_scale import ColourScale, colours
 from app.widgets.head_cells import GAP, LABEL, HeadCells
@@ -15,7 +16,7 @@ from app.widgets.head_grid import HeadGrid, thinned
 from app.widgets.matrix_axes import LEFT, TOP, every, label
 from app.widgets.matrix_place import LARGEST_CELL, Axis, MatrixPlace, Part
 from app.widgets.matrix_view import MatrixView
-from app.widgets.token_chips import TokenChips
+from app.widgets.token_chips import FULL_SHADE, TokenChips
 
 # --- numbers as colours -----------------------------------------------------------------------------------------
 
@@ -34,7 +35,7 @@ def test_a_logarithmic_scale_shows_what_a_sink_hides() -> None:
 
 def test_a_signed_scale_has_zero_in_the_middle() -> None:
     scale = ColourScale(2.0, signed=True)
-    assert scale.shares(np.array([-2.0, -1.0, 0.0, 2.0])).tolist() == [0.0, 0.25, 0.5, 1.0] and scale.ends()[0] == "−2.000"
+    assert scale.shares(np.array([-2.0, -1.0, 0.0, 2.0])).tolist() == [0.0, 0.25, 0.5, 1.0] and scale.ends() == ("−2", "2")
 
 
 def test_the_picture_has_the_colours_of_the_scale_and_holes_where_nothing_is_known(qapp) -> None:
@@ -153,6 +154,15 @@ def test_after_zoom_and_pan_the_pointer_still_tells_the_right_cell(matrix):
     assert matrix.place.fits
 
 
+def test_a_table_that_grows_keeps_its_values_in_their_places(matrix):
+    rows, columns = (len(side) + 5 for side in (matrix._rows, matrix._columns))
+    known = [matrix.value(row, column) for row in range(3) for column in range(3)]
+    matrix.grow_axes([f"t{n}" for n in range(rows)], [f"t{n}" for n in range(columns)])
+    assert [matrix.value(row, column) for row in range(3) for column in range(3)] == known
+    assert matrix.value(rows - 1, 0) is None and (matrix.place.rows.count, matrix.place.columns.count) == (rows, columns)
+    matrix.grab()
+
+
 def test_a_drag_is_no_click(matrix, qtbot):
     clicks = []
     matrix.clicked.connect(lambda *cell: clicks.append(cell))
@@ -264,6 +274,19 @@ def test_each_head_has_its_own_map(grid):
         assert middle == table[255 if head == (2, 1) else 0], head
 
 
+def test_a_row_is_drawn_through_every_map_where_its_query_stands(grid):
+    before = grid.grab().toImage()
+    grid.set_row(0.5)
+    after, ink = grid.grab().toImage(), theme.colour("warn")
+    for head in grid._in_sight():
+        place = grid._square(head)
+        x, y = int(place.center().x()), int(place.top() + 0.5 * place.height())
+        assert after.pixelColor(x, y) == ink or after.pixelColor(x, y - 1) == ink, head
+        assert after.pixelColor(x, y + 4) == before.pixelColor(x, y + 4)
+    grid.set_row(-1.0)
+    assert grid.grab().toImage() == before
+
+
 def test_hovering_enlarges_a_head_and_names_its_score(grid):
     grid.set_scores("sink", np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, np.nan]]), False)
     left, top = grid.cells.place((1, 1))
@@ -294,6 +317,37 @@ def test_chips_tell_their_weight_and_never_break_a_word(chips):
         chips.resize(width, 60)
         lines = {chips._layout.line_of(3), chips._layout.line_of(4)}
         assert len(lines) == 1, "a word stands in two lines"
+
+
+def painted(widget, x: float, y: float) -> tuple[int, int, int]:
+    return widget.grab().toImage().pixelColor(int(x), int(y)).getRgb()[:3]
+
+
+def test_the_ground_of_a_chip_is_as_strong_as_its_weight(chips):
+    bare = painted(chips, 4, chips._layout.lines[0].y + 2)
+    chips.set_shades(np.array([0.5, 1.0, 0.0, -1.0, np.nan, 0.25, 0.0, 0.0, 0.0]))
+    ink, refused = theme.colour("accent").getRgb()[:3], theme.colour("error").getRgb()[:3]
+    for number, share, towards in ((0, 0.5, ink), (1, 1.0, ink), (2, 0.0, ink), (3, 1.0, refused), (4, 0.0, ink), (5, 0.25, ink)):
+        chip, line = chips._layout.chips[number], chips._layout.lines[chips._layout.line_of(number)]
+        alpha = FULL_SHADE * share / 255
+        wanted = [(1 - alpha) * ground + alpha * colour for ground, colour in zip(bare, towards, strict=True)]
+        assert painted(chips, chip.x + 3, line.y + 2) == pytest.approx(wanted, abs=2), number
+
+
+def test_a_text_that_goes_on_stands_as_if_it_had_been_there_at_once(chips, qtbot):
+    texts = chips.text().split("|")
+    chips.set_shades(np.ones(9))
+    chips.set_tokens([*texts, "es", " over", " the", " fence"])
+    assert chips._shades is not None and chips.weight(12) is None, "shades stay until new ones come"
+    fresh = TokenChips()
+    qtbot.addWidget(fresh)
+    fresh.resize(300, 60)
+    fresh.show()
+    fresh.set_tokens([*texts, "es", " over", " the", " fence"])
+    assert [(chip.text, chip.x) for chip in chips._layout.chips] == [(chip.text, chip.x) for chip in fresh._layout.chips]
+    assert chips._layout.lines == fresh._layout.lines and chips.height() == fresh.height()
+    chips.set_tokens([*texts[:-1], " sits", " here"])
+    assert chips._shades is None and chips.count() == 10
 
 
 def test_chips_are_clicked_and_walked(chips):

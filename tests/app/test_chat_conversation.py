@@ -212,6 +212,13 @@ def test_what_is_kept_is_read_again(qtbot, home, storage, tmp_path):
     second.close_down()
 
 
+def test_the_figures_of_a_reply_broken_off_are_those_of_the_rounds_that_were_kept():
+    whole = reply_of()
+    back = Reply("c", 2, {"state": BROKEN_OFF, "counters": {"rounds": len(whole.rounds), "new_tokens": whole.tokens}})
+    back.restore(PROMPT_IDS, (), whole.rounds[:-2])
+    assert back.counters["rounds"] == len(whole.rounds) - 2 and back.counters["new_tokens"] == back.tokens < whole.tokens
+
+
 def test_a_crash_in_the_middle_of_a_reply_loses_no_text(qtbot, home, storage, tmp_path):
     """Nothing is closed: what the timers have handed over so far is what a crash leaves."""
     made = library(qtbot, home, storage, tmp_path)

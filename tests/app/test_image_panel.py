@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QSlider
+from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QSlider
 
 from app.jobs.diffusion import CheckControls, Control, DecodeLatent, Txt2Img, demo_job
 from app.jobs.library import DeleteFromGallery, ListGallery, ReadRecipe
@@ -251,6 +251,30 @@ def test_scrubbing_back_stays_there_and_the_end_follows_again(panel):
     assert panel.runs.film.position == 5
 
 
+def test_the_keys_of_time_work_in_the_film_strip_and_right_at_the_end_computes_on(panel, qtbot):
+    handle = run(panel)
+    handle.tell_step(0)
+    handle.tell_step(1)
+    handle.park(2)
+    film, strip = panel.runs.film, panel.timeline.strip
+    for key, place in ((Qt.Key.Key_Home, 1), (Qt.Key.Key_Right, 2), (Qt.Key.Key_Left, 1), (Qt.Key.Key_End, 2)):
+        qtbot.keyClick(strip, key)
+        assert film.position == place and "step" not in handle.asked
+    qtbot.keyClick(strip, Qt.Key.Key_Right)
+    assert handle.asked == ["step"]
+    qtbot.keyClick(strip, Qt.Key.Key_Space)
+    assert handle.asked == ["step", "resume"]
+
+
+def test_what_the_worker_does_meanwhile_never_moves_the_columns(panel):
+    before = panel._splitters["columns"].sizes()
+    handle = run(panel)
+    handle.loading.emit("playworld/a-model-with-a-name-that-is-long", 0, 900_000_000)
+    handle.tell_step(0)
+    QApplication.processEvents()
+    assert panel._splitters["columns"].sizes() == before
+
+
 def test_scrubbing_to_steps_that_are_not_there_yet_is_the_newest(panel):
     handle = run(panel)
     handle.tell_step(0)
@@ -471,6 +495,15 @@ def test_dropping_an_ordinary_picture_asks_what_it_is_for(panel):
     asked.succeed(Result(files={"map.png": Image(edges)}, facts={"question": "", "sentence": "", "was_map": False}))
     panel.canvas.import_bar.applied.emit()
     assert (panel.job().control[0].image.pixels == edges).all()
+
+
+def test_the_next_drop_takes_the_question_about_the_last_one_away(panel):
+    panel.accept_drop(dropped("/pictures/cat.jpg"))
+    facts = {"source": "none", "sentence": "The file holds no settings.", "job": None, "notes": []}
+    panel.engine.last(ReadRecipe).succeed(Result(files={"image.png": flat(80, 64, 48)}, facts=facts))
+    assert "cat.jpg" in panel.choices.text()
+    panel.accept_drop(dropped("/pictures/words.txt"))
+    assert panel.choices.text() == ""
 
 
 def test_a_picture_that_is_a_map_already_is_not_processed_twice(panel):

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl, Signal
+from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit
 
@@ -19,6 +20,7 @@ from app.protocol.status import WorkerStatus
 from app.registry import PANELS, PanelSpec
 from app.settings import Settings
 from app.storage import Storage
+from app.widgets.inspector import Inspector
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,12 +141,64 @@ def test_the_worker_starts_after_the_window_is_painted(open_window, qtbot):
 def test_panels_are_made_on_first_show_and_told_once(open_window):
     window = open_window()
     assert list(window._panels) == ["notes"]
-    window._buttons["other"].click()
+    window.side_bar.buttons["other"].click()
     assert list(window._panels) == ["notes", "other"]
     assert window.current_panel().lived == ["ready"]
     window.show_panel("notes")
     window.show_panel("other")
     assert window.current_panel().lived == ["ready"]
+
+
+def test_a_low_window_has_no_headings_a_very_low_one_no_names_and_nothing_is_cut(open_window):
+    many = tuple(replace(REGISTRY[0], id=f"notes-{n}", title=f"Attention {n}", family=f"Family {n // 3}") for n in range(10))
+    window = open_window(registry=many)
+    bar, seen = window.side_bar, []
+    for height in (window.minimumHeight(), 900, 700, window.minimumHeight(), 900):
+        window.resize(1000, height)
+        QApplication.processEvents()
+        buttons, headings = list(bar.buttons.values()), [label.isVisible() for label in bar.findChildren(QLabel)]
+        named = {button.toolButtonStyle() == Qt.ToolButtonStyle.ToolButtonTextUnderIcon for button in buttons}
+        assert len(set(headings)) == 1 and len(named) == 1
+        seen.append((headings[0], named.pop()))
+        assert all(button.height() >= button.sizeHint().height() for button in buttons)
+        assert buttons[-1].geometry().bottom() < bar.height() and len({button.width() for button in buttons}) == 1
+    assert seen == [(False, False), (True, True), (False, True), (False, False), (True, True)]
+
+
+def test_what_the_style_sheet_cannot_mark_has_a_ring_while_it_has_the_focus(open_window, qtbot):
+    window = open_window()
+    panel, inspector = window.current_panel(), Inspector()
+    panel.body.addWidget(inspector)
+    QApplication.processEvents()
+    inspector.setFocus()
+    assert window._ring.around is inspector
+    window.resize(900, 700)
+    QApplication.processEvents()
+    shot, ink = inspector.grab().toImage(), theme.colour("focus").rgb()
+    right, bottom = shot.width() - 1, shot.height() - 1
+    assert all(shot.pixel(*at) == ink for at in ((0, 0), (right, bottom), (1, bottom), (right, 1)))
+    assert shot.pixel(5, bottom - 5) != ink
+    panel.text.setFocus()
+    assert window._ring.around is None and inspector.grab().toImage().pixel(0, 0) != ink
+    inspector.setFocus()
+    inspector.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    panel.text.setFocus()
+    assert window._ring.around is None
+    panel.setFocus()
+    assert window._ring.around is None  # it is no stop of Tab
+
+
+def test_the_tenth_panel_has_a_key_too_and_the_title_names_what_is_on_show(open_window, qtbot):
+    many = tuple(replace(REGISTRY[0], id=f"notes-{n}", title=f"Notes {n}") for n in range(1, 12))
+    window = open_window(registry=many)
+    assert window.windowTitle() == "Notes 1 - Glassbox"
+    qtbot.keyClick(window, Qt.Key.Key_0, Qt.KeyboardModifier.AltModifier)
+    assert window.windowTitle() == "Notes 10 - Glassbox"
+    tips = [button.toolTip() for button in window.side_bar.buttons.values()]
+    assert "(Alt+9)" in tips[8] and "(Alt+0)" in tips[9] and "Alt" not in tips[10]
+    window.show_page("settings")
+    assert window.windowTitle() == "Settings - Glassbox"
 
 
 def test_what_one_panel_hands_to_another_is_brought_to_the_front(open_window):

@@ -10,6 +10,8 @@ from PySide6.QtWidgets import QFileDialog
 from app import theme
 from app.jobs.library import OpenPicture
 from app.jobs.plane import ComparePlane, ExportPlane
+from app.panels.plane.arrangements import ARRANGEMENTS, Arrangement
+from app.panels.plane.desk import table
 from app.panels.plane.lane import Choice, Told
 from app.panels.plane.panel import PlanePanel
 from app.panels.plane.stages import lattice_lines
@@ -119,7 +121,7 @@ def test_field_and_density_show_at_their_own_moments(panel):
     trained(panel)
     stage = panel.stages.stages[0]
     panel.player.go(2)
-    assert stage._arrows is not None and stage._density is None
+    assert stage._arrows is not None and stage._density[1] == "noised data"
     panel.player.go(5)
     assert stage._density is not None
     panel.stages.switches["density"].setChecked(False)
@@ -222,6 +224,87 @@ def test_a_preset_sets_data_and_knobs_and_runs(panel):
     assert (job.data, job.knobs) == ("rings", ("churn=40",)) and "Churn repairs" in panel.banner.text()
 
 
+def test_the_density_of_a_moment_is_the_noised_data_and_at_the_end_the_methods_own(panel):
+    trained(panel)
+    stage = panel.stages.stages[0]
+    panel.player.go(2)
+    assert stage._density[1] == "noised data"
+    panel.player.go(5)
+    assert stage._density[1] == "exact"
+
+
+def test_guesses_parts_and_chords_are_offered_once_there_are_some(panel):
+    switches, stage = panel.stages.switches, panel.stages.stages[0]
+    assert all(switches[name].isHidden() for name in ("clean", "parts", "chords"))
+    trained(panel)
+    panel.player.go(3)
+    told = panel.lanes.lane.told
+    for name in ("clean", "parts", "chords"):
+        assert not switches[name].isHidden()
+        switches[name].setChecked(True)
+    assert np.allclose(stage._points[2][0], told.clean[3].xy)
+    places, arrows, groups = stage._arrows
+    assert np.allclose(arrows, np.concatenate([told.parts[3][0].arrows, told.parts[3][1].arrows])) and len(set(groups)) == 2
+    assert len(stage._paths) == 4 and np.allclose(stage._paths[0][0], [told.chords.at[0], told.chords.at[0] + told.chords.arrows[0]])
+    switches["parts"].setChecked(False)
+    assert stage._arrows[2] is None
+
+
+def test_curves_of_the_method_follow_the_moment(panel):
+    assert panel.beside.choice.isHidden()
+    trained(panel)
+    assert [panel.beside.choice.itemText(k) for k in range(2)] == ["Losses", "Coefficients"] and panel.beside.stack.currentIndex() == 0
+    panel.beside.choice.setCurrentIndex(1)
+    panel.player.go(2)
+    curves = panel.beside.curves
+    level = panel.lanes.lane.told.moments[2].level
+    assert panel.beside.stack.currentIndex() == 1 and list(curves.curves()) == ["c_skip"]
+    assert curves.cursor_at() == pytest.approx(level) and [one.words for one in panel.beside.key.entries()] == ["c_skip"]
+    panel.player.go(5)
+    assert curves.cursor_at() is None, "no noise is left: that is nowhere on a logarithmic axis"
+    panel.train()
+    panel.engine.tell(panel.engine.runs()[-1])
+    panel.redraw()
+    assert panel.beside.choice.currentText() == "Coefficients", "another run leaves the choice"
+
+
+def test_facts_of_each_round_are_told(panel):
+    panel.train()
+    panel.engine.tell(panel.engine.runs()[0], end=False)
+    facts = {"sliced_wasserstein": 0.1, "data_distance": 0.1, "projections": 256, "walk_seconds": 0.5, "straightness": [1.25, 0.5, 0.125]}
+    panel.engine.runs()[0].succeed(Result(facts=facts))
+    panel.redraw()
+    assert "1.25  0.5  0.125" in panel.beside.inspector.text()
+
+
+def test_the_exact_answer_is_a_matter_of_each_lane(panel, qtbot):
+    panel.set_count(2)
+    form = panel.side.method
+    assert not form.exact.isEnabled(), "flow-matching of this table has none"
+    panel.show_lane(1)
+    form.methods.setCurrentIndex(3)
+    form._on_method(3)
+    assert form.exact.isEnabled()
+    form.exact.setChecked(True)
+    panel.train()
+    assert [handle.job.exact for handle in panel.engine.runs()] == [False, True]
+    panel.desk.compare()
+    assert panel.engine.last(ComparePlane).job.methods[1] == "vp:heun,exact"
+
+
+def test_walks_start_in_a_cloud_where_every_method_can(panel):
+    data = panel.side.data
+    assert data.sources.isEnabled() and [data.sources.itemData(k) for k in range(3)] == ["noise", "moons", "rings"]
+    data.sources.setCurrentIndex(2)
+    data.sources.activated.emit(2)
+    panel.train()
+    assert panel.engine.runs()[-1].job.source == "rings"
+    panel.set_count(2)  # the second lane's method starts in noise only
+    assert not data.sources.isEnabled()
+    panel.train()
+    assert {handle.job.source for handle in panel.engine.runs()[-2:]} == {"noise"}
+
+
 # --- several methods ----------------------------------------------------------------------------------------------
 
 
@@ -266,6 +349,32 @@ def test_a_click_on_a_stage_chooses_its_method(panel, qtbot):
     assert panel.lanes.chosen == 1 and panel.side.method.methods.currentData() == "edm" and "stage 2" in panel.side.lane.text()
 
 
+def test_an_arrangement_puts_up_lanes_data_and_switches_and_runs_them(panel, monkeypatch):
+    lanes = (Choice(method="edm", knobs=(("churn", 9.0),)), Choice(method="vp", exact=True))
+    made = Arrangement(sentence="Look.", lanes=lanes, shared={"data": "rings"}, switches=("paths",))
+    monkeypatch.setitem(ARRANGEMENTS, "Churn repairs", made)
+    panel.stages.switches["grid"].setChecked(True)
+    side = panel.side.arrangements
+    side.setCurrentText("Churn repairs")
+    side.activated.emit(side.currentIndex())
+    assert [(job.method, job.data, job.knobs, job.exact) for job in (handle.job for handle in panel.engine.runs())] == [
+        ("edm", "rings", ("churn=9",), False), ("vp", "rings", (), True)]  # fmt: skip
+    assert panel.stages.on("paths") and not panel.stages.on("grid") and side.currentIndex() == 0 and "Churn repairs" in panel.banner.text()
+
+
+def test_arrangements_name_methods_knobs_and_switches_that_exist(panel):
+    from models.plane.method import method
+
+    for one in ARRANGEMENTS.values():
+        assert len(one.lanes) in (1, 2, 4) and set(one.switches) <= set(panel.stages.switches) and one.sentence.endswith(".")
+        assert set(one.shared) <= {"data", "source"}
+        for lane in one.lanes:
+            row = method(lane.method)
+            row.settings(dict(lane.knobs))
+            row.check_solver(lane.solver)
+            assert row.exact is not None or not lane.exact
+
+
 # --- the desk -----------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +392,34 @@ def test_the_desk_compares_what_is_on_stage_and_draws_its_rows(panel):
     handle.succeed(Result(facts={"data_distance": 0.02, "slopes": {"flow-matching:heun": 2.0, "edm:euler,churn=30": None}}))
     assert np.array_equal(panel.desk.errors.curves()["flow-matching:heun"].y, [1 / 16, 1 / 64])
     assert panel.desk.distances.curves()["fresh data"].y[0] == 0.02 and "flow-matching:heun 2.00" in panel.desk.words.text()
+
+
+def test_the_desk_saves_numbers_and_picture(panel, monkeypatch, tmp_path):
+    panel.show_page(1)
+    assert not panel.desk.numbers.isEnabled()
+    panel.desk.compare()
+    handle = panel.engine.last(ComparePlane)
+    handle.begin()
+    row = PlaneRow(method="edm:heun,churn=30", solver="heun", evaluations=8, wasserstein=0.5, distance=None, seconds=0.1, nll=1.25)
+    handle.record.emit("row", row)
+    handle.succeed(Result(facts={"data_distance": 0.02, "slopes": {}}))
+    assert "edm:heun,churn=30 1.250" in panel.desk.words.text()
+    for button, name in ((panel.desk.numbers, "rows"), (panel.desk.picture, "rows")):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / name), ""))  # noqa: B023
+        button.click()
+    panel.desk.errors.save_requested.emit("csv", "curve,x,y\n")
+    panel.settings.storage.flush()
+    assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "rows.csv").read_text("utf-8") == "curve,x,y\n"
+
+
+def test_the_table_of_the_desk_can_be_read_back():
+    import csv
+    import io
+
+    row = PlaneRow(method="edm:heun,churn=30", solver="heun", evaluations=8, wasserstein=0.5, distance=None, seconds=0.1, nll=1.25)
+    (read,) = csv.DictReader(io.StringIO(table([row])))
+    assert read["method"] == "edm:heun,churn=30" and float(read["nll"]) == 1.25 and read["distance"] == ""
 
 
 def test_every_solver_of_each_method(panel):
@@ -341,6 +478,19 @@ def test_the_walk_is_saved_from_the_moment_on_show(panel, monkeypatch):
     assert (handle.job.path, handle.job.at, len(handle.job.moments), handle.job.method) == ("/tmp/walk.png", 3, 6, "Flow-Matching")
     handle.succeed(Result(facts={"path": "/tmp/walk.png"}))
     assert "Saved as /tmp/walk.png" in panel.banner.text()
+
+
+def test_an_animation_shows_all_stages_at_equal_noise(panel):
+    panel.set_count(2)
+    panel.train()
+    first, second = panel.engine.runs()
+    panel.engine.tell(first, [particles(k, 4, level=level) for k, level in enumerate((8.0, 2.0, 0.5, 0.0))])
+    panel.engine.tell(second, [particles(k, 6, level=level) for k, level in enumerate((9.0, 6.0, 4.0, 2.1, 0.4, 0.0))])
+    panel.sharing.save("/tmp/walk.gif")
+    job = panel.engine.last(ExportPlane).job
+    assert job.titles == ("Edm",) and [one.index for one in job.others] == [0, 3, 4, 5] and len(job.moments) == 4
+    panel.sharing.save("/tmp/walk.npz")
+    assert panel.engine.last(ExportPlane).job.others == ()
 
 
 # --- keeping ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.jobs.quadratic import Quadratic
+from app.panels.quadratic import ellipse
 from app.panels.quadratic.panel import QuadraticPanel
 from app.panels.quadratic.words import COLOURS, TITLES, figure
 from app.protocol.payloads import Result
@@ -81,9 +82,50 @@ def test_eigenvalues_angle_and_descents_are_submitted(panel, qtbot):
     assert (job.eigenvalues, job.angle, job.methods) == ((1.0, 25.0), -45.0, ("steepest", "conjugate", "newton"))
 
 
+def test_axes_are_dragged_on_the_landscape(panel, qtbot):
+    answer(panel)
+    places, level = panel.stage._handles, panel._level
+    assert set(places) == {"start", *ellipse.HANDLES}
+    for name, value in zip(ellipse.HANDLES, (1.0, 10.0), strict=True):
+        size, angle = ellipse.read(name, *places[name], panel.land.centre, level)
+        assert size == pytest.approx(value) and angle == pytest.approx(30)
+    panel.stage._held = "λ₁"
+    panel.stage.handle_moved.emit("λ₁", (2 * level / 4) ** 0.5, 0.0)  # straight to the right, where f rises with 4
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    job = panel.engine.last(Quadratic).job
+    assert job.eigenvalues == (4.0, 10.0) and job.angle == 0 and job.start == (2.0, 1.0), "the start stays where it was"
+    answer(panel)
+    assert panel._level == level, "one level for a whole drag"
+    panel.stage._held = ""
+    panel._show_all()
+    assert panel._level == pytest.approx(4 * level)
+
+
+def test_an_axis_keeps_the_sign_of_its_eigenvalue(panel, qtbot):
+    panel.form.set_job(Quadratic(eigenvalues=(-2.0, 4.0), start=(1.0, 1.0)))
+    answer(panel)
+    panel.stage.handle_moved.emit("λ₁", *ellipse.ends((0.5, 1), 60, panel.land.centre, panel._level, 1e9)["λ₁"])
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    job = panel.engine.last(Quadratic).job
+    assert job.eigenvalues[0] == pytest.approx(-0.5) and job.angle == pytest.approx(60)
+
+
+def test_the_ellipse_lies_on_one_level(panel):
+    """f at both handles is the level that a contour is drawn at, whatever the angle."""
+    values, angle, centre = np.array([3.0, 7.0]), 25.0, (0.4, -1.0)
+    level = ellipse.level_of(values, 2.0)
+    turn = np.radians(angle)
+    axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    for place in ellipse.ends(values, angle, centre, level, 1e9).values():
+        away = np.array(place) - centre
+        assert 0.5 * away @ axes @ np.diag(values) @ axes.T @ away == pytest.approx(level)
+    answer(panel)
+    assert np.isclose(panel.stage._contours[1], panel.land.level + panel._level).any()
+
+
 def test_the_start_is_dragged_and_put_back(panel, qtbot):
     answer(panel)
-    assert panel.stage._handles == {"start": (2.0, 1.0)}
+    assert panel.stage._handles["start"] == (2.0, 1.0)
     panel.stage.handle_moved.emit("start", 0.5, -1.5)
     qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
     assert panel.engine.last(Quadratic).job.start == (0.5, -1.5)

@@ -17,6 +17,7 @@ from app.protocol.events import Progress
 from app.protocol.payloads import Result
 from tests.app.image_panel_fakes import FakeEngine
 from tests.app.routing_fakes import (
+    CHECKS,
     LAYERS,
     MODEL,
     SOFTMAX,
@@ -193,6 +194,65 @@ def test_phases_are_told_apart(panel):
     read(panel)
     page._buttons["generation"].click()
     assert not page._buttons["generation"].isEnabled() and "10 tokens" in page._words.text()
+
+
+def test_what_writing_changes_is_shown_apart(panel):
+    """Loads of the written minus those of the prompt; pale where chance explains as much."""
+    read(panel, more=4)
+    page, phases = panel.stage.load, panel.runs.reading.summary.phases
+    page._buttons["change"].click()
+    use = {phase: np.array(phases[phase].load, float) for phase in ("prompt", "generation")}
+    use = {phase: load / load.mean(axis=1, keepdims=True) for phase, load in use.items()}
+    assert np.allclose(page.map.values, use["generation"] - use["prompt"], atol=1e-6) and "4 written" in page._words.text()
+    share, tokens = [np.array(phases[p].load) / phases[p].tokens for p in ("prompt", "generation")], (10, 4)
+    both = (share[0] * tokens[0] + share[1] * tokens[1]) / 14
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.abs(share[1] - share[0]) / np.sqrt(both * (1 - both) * (1 / 10 + 1 / 4))
+    assert (page.map._pale == ~(z >= 2)).all() and "given tokens" in page._tip(1, 2)
+    read(panel)
+    assert not page._buttons["change"].isEnabled() and (page.map.values >= 0).all(), "nothing was written: the whole text"
+
+
+def test_shared_and_routed_and_what_a_pass_must_read(panel):
+    read(panel, more=3)
+    page = panel.stage.work
+    panel.stage.pages.setCurrentWidget(page)
+    assert np.allclose(page.parts.map.values, 1.0), "log2 of 2 over 1"
+    assert "2.00 and 1.00" in page._adds.text() and "33%" in page._adds.text()
+    assert set(page.curve.curves()) == {"mean", "layer", "chance"} and "draft length" in page._reads.text()
+    page.parts.map.chosen.emit(1, 4)
+    assert panel.looking.row == 1 and panel.runs.reading.position == 5 and "shared 1.000" in page._tip(1, 4)
+    told = panel.runs.reading.summary
+    panel.runs.reading.summary = replace(told, checks=CHECKS)
+    page.show_reading(panel.runs.reading)
+    assert "7 checks read 4.0 tokens each and kept 2.0" in page._reads.text() and "1.50 times as many" in page._reads.text()
+    assert list(page.curve.curves()["checks"].x) == [4.0, 4.0]
+    read(panel, SOFTMAX)
+    assert "no shared expert" in page._adds.text() and np.allclose(page.parts.map.values, 2.0)
+
+
+def test_the_bias_is_removed_from_its_page(panel):
+    page = panel.stage.bias
+    assert not page.remove.isEnabled()
+    read(panel)
+    panel.stage.pages.setCurrentWidget(page)
+    page.remove.click()
+    assert newest(panel, RoutingSteer).job.use_bias is False and panel.stage.pages.currentWidget() is panel.stage.play
+    read(panel, SOFTMAX)
+    panel.stage.pages.setCurrentWidget(page)
+    assert not page.remove.isEnabled()
+
+
+def test_mixtures_that_were_added_can_be_chosen(build):
+    panel = build()
+    newest(panel, RoutingStatus).succeed(Result(facts=READY | {"added": [{"key": "language:/models/olmoe", "title": "OLMoE"}]}))
+    form = panel.side_form
+    at = [form.models.itemText(i) for i in range(form.models.count())].index("OLMoE")
+    form.models.setCurrentIndex(at)
+    form.models.activated.emit(at)
+    newest(panel, RoutingStatus).succeed(Result(facts=READY | {"added": [{"key": "language:/models/olmoe", "title": "OLMoE"}]}))
+    assert form.job().model == "language:/models/olmoe" and form.models.currentText() == "OLMoE"
+    assert len(form.choices()) == 2, "it stands there once"
 
 
 def test_the_inspector_tells_what_the_gate_decided(panel):
@@ -437,7 +497,16 @@ def test_a_training_moves_loads_and_biases(panel):
             handle.record.emit(channel, payload)
     assert "update 30 of 6,000" in page.state.text() and page.side.stop.isEnabled()
     newest_record = training_record(30)[1]
-    assert np.allclose(page.load.values, newest_record["load"].values) and np.allclose(page.bias.values, newest_record["bias"].values)
+    maps, record = page.maps, newest_record
+    assert np.allclose(maps.load.values, record["load"].values) and np.allclose(maps.bias.values, record["bias"].values)
+    maps.over.click()
+    maps.layer.setCurrentIndex(1)
+    maps.layer.activated.emit(1)
+    assert maps.load.values.shape == (E, 3) and np.allclose(maps.load.values[:, 2], record["load"].values[1])
+    assert np.allclose(maps.bias.values[:, 0], training_record(10)[1]["bias"].values[1])
+    maps.now.click()
+    assert maps.load.values.shape == record["load"].values.shape
+    assert page.standings.text().splitlines()[1].split(" | ")[:5] == ["1: loss-free", "30", "4.000", "0.78", "0.07"]
     curve = page.balance.curves()["1: loss-free"]
     assert list(curve.x) == [10, 20, 30] and curve.y[-1] == pytest.approx(0.77) and "chance" in page.balance.curves()
     assert {"loss", "python", "mtp"} <= set(page.losses.curves()) and "lr" not in page.losses.curves()
@@ -449,17 +518,45 @@ def test_a_training_moves_loads_and_biases(panel):
 
 
 def test_balancing_side_by_side(panel):
-    panel.stage.training.side.both.click()
-    jobs = [handle.job for handle in panel.engine.handles if isinstance(handle.job, TrainMoe)]
-    assert [job.balancing for job in jobs] == ["loss-free", "aux-loss", "none"]
+    """The first prepares the text; when it learns, the others join in, none waiting for another."""
+    page = panel.stage.training
+    page.side.both.click()
+    first = newest(panel, TrainMoe)
+    assert first.job.balancing == "loss-free" and panel.engine.count(TrainMoe) == 1
+    first.begin()
+    first.progress.emit(Progress(done=1, note="encoding documents"))
+    assert panel.engine.count(TrainMoe) == 1, "the text is not there yet"
+    for channel, payload in zip(("train", "routing"), training_record(5)):
+        first.record.emit(channel, payload)
+    handles = [handle for handle in panel.engine.handles if isinstance(handle.job, TrainMoe)]
+    jobs = [handle.job for handle in handles]
+    assert [job.balancing for job in jobs] == ["loss-free", "aux-loss", "none"] and len({handle.key for handle in handles}) == 3
     assert not any(job.install for job in jobs) and len({job.folder for job in jobs}) == 1 and jobs[0].folder.endswith("side-by-side")
-    for handle in [handle for handle in panel.engine.handles if isinstance(handle.job, TrainMoe)]:
+    for handle in handles[1:]:
         handle.begin()
-        for channel, payload in zip(("train", "routing"), training_record(5, bias=handle.job.balancing == "loss-free")):
+        for channel, payload in zip(("train", "routing"), training_record(5, bias=False)):
             handle.record.emit(channel, payload)
-    assert len(panel.stage.training.balance.curves()) == 4 and not panel.stage.training.bias.values.size
+    assert len(page.balance.curves()) == 4 and set(page.losses.curves()) == {"1: loss-free", "2: aux-loss", "3: no balancing"}
+    assert len(page.standings.text().splitlines()) == 4 and page.maps.bias.values.size, "the first is still the one shown"
+    page.side.runs.setCurrentIndex(2)
+    page.side.runs.activated.emit(2)
+    assert not page.maps.bias.values.size and page.state.text().startswith("3: deepseek, no balancing")
+    handle = handles[2]
     handle.fail("No room.")
     assert panel.banner.text() == "No room." and len(panel.trainings.active) == 2
+
+
+def test_a_race_whose_first_runner_fails_is_over(panel):
+    page = panel.stage.training
+    page.side.both.click()
+    newest(panel, TrainMoe).fail("No room.")
+    page.side.both.click()
+    page.side.stop.click()
+    assert panel.engine.count(TrainMoe) == 2 and not panel.trainings.active
+    page.side.both.click()
+    newest(panel, TrainMoe).begin()
+    newest(panel, TrainMoe).succeed(Result(facts={"note": "The checkpoint already holds all these steps."}))
+    assert panel.engine.count(TrainMoe) == 5, "the others may still have to learn"
 
 
 def test_looking_at_the_experts_of_a_training(panel, tmp_path):
@@ -486,6 +583,8 @@ def test_a_switch_installs_nothing(panel):
     page.side.train.click()
     assert newest(panel, TrainMoe).job.install is False
     page.side.both.click()
+    newest(panel, TrainMoe).begin()
+    newest(panel, TrainMoe).record.emit("train", training_record(3)[0])
     assert [h.job.balancing for h in panel.engine.handles if isinstance(h.job, TrainMoe)][1:] == ["aux-loss", "none"]
 
 

@@ -5,13 +5,14 @@ import re
 import numpy as np
 import pytest
 from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QLabel, QLineEdit, QPlainTextEdit
 
 from app import theme
 
 TEXT_PAIRS = [
     ("text", "background"), ("text", "surface"), ("text", "raised"), ("text", "selection"),
-    ("muted", "background"), ("muted", "surface"), ("muted", "raised"),
+    ("muted", "background"), ("muted", "surface"), ("muted", "raised"), ("muted", "selection"),
+    ("ok", "selection"), ("error", "selection"), ("warn", "selection"), ("info", "selection"),
     ("on_accent", "accent"), ("on_stage", "stage"),
     ("ok", "background"), ("error", "background"), ("warn", "background"), ("info", "background"),
     ("pending", "background"), ("error", "raised"), ("warn", "raised"), ("ok", "surface"),
@@ -74,6 +75,19 @@ def test_switching_is_live(qtbot, qapp):
     assert label.palette().color(QPalette.ColorRole.WindowText).name() == theme.LIGHT.text
     theme.notifier().changed.disconnect(seen.append)
     assert [tokens.name for tokens in seen][-1] == "light" and theme.DARK in seen
+
+
+@pytest.mark.parametrize("make", [QLineEdit, QPlainTextEdit], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("name", theme.THEMES)
+def test_the_words_in_an_empty_field_are_muted_and_no_fainter(qtbot, qapp, name, make):
+    theme.apply(name)
+    field = make()
+    field.setPlaceholderText("What it shall not show")
+    qtbot.addWidget(field)
+    field.show()
+    ink = field.palette().color(QPalette.ColorRole.PlaceholderText)
+    assert (ink.name(), ink.alpha()) == (theme.tokens().muted, 255)
+    theme.apply("light")
 
 
 def test_an_unknown_choice_means_the_system(qapp):

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QColor, QEnterEvent, QImage, QRegion, QTextCursor
+from PySide6.QtGui import QColor, QEnterEvent, QImage, QKeyEvent, QRegion, QTextCursor
 from PySide6.QtWidgets import QApplication, QGraphicsItem, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app import theme
@@ -25,9 +25,11 @@ from app.widgets.error_banner import ErrorBanner
 from app.widgets.filmstrip import Filmstrip
 from app.widgets.image_view import CAPTION, ImageView, png_bytes, to_qimage
 from app.widgets.inspector import Inspector
+from app.widgets.message_column import MessageColumn
 from app.widgets.param_form import ParamForm
 from app.widgets.prompt_edit import PromptEdit
 from app.widgets.range_slider import RangeSlider
+from app.widgets.rounds_strip import RoundsStrip
 from app.widgets.status_bar import StatusBar, size_text
 from app.widgets.steady_label import SteadyLabel
 from app.widgets.transport import Transport
@@ -316,19 +318,35 @@ def _drag(widget, at):
     QApplication.sendEvent(widget, event)
 
 
-def test_keys_scrub_and_stop_at_the_ends(strip, qtbot):
-    for key in (Qt.Key.Key_End, Qt.Key.Key_Right, Qt.Key.Key_Left, Qt.Key.Key_Home, Qt.Key.Key_Left, Qt.Key.Key_Right):
-        qtbot.keyClick(strip, key)
-    assert strip.chosen == [20, 19, 1, 2]
-    with qtbot.waitSignal(strip.play_toggled):
-        qtbot.keyClick(strip, Qt.Key.Key_Space)
+def test_the_keys_of_time_are_left_to_the_transport(strip, qtbot):
+    for key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End, Qt.Key.Key_Space):
+        event = QKeyEvent(QEvent.Type.KeyPress, key, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(strip, event)
+        assert not event.isAccepted()
+    assert strip.chosen == []
 
 
-def test_the_selected_cell_is_scrolled_into_view(strip, qtbot):
-    qtbot.keyClick(strip, Qt.Key.Key_End)
-    assert strip.viewport().rect().contains(_cell_centre(strip, 20))
-    qtbot.keyClick(strip, Qt.Key.Key_Home)
-    assert strip.viewport().rect().contains(_cell_centre(strip, 1))
+@pytest.mark.parametrize("make", [Inspector, MessageColumn, RoundsStrip], ids=lambda make: make.__name__)
+def test_views_that_scroll_leave_the_keys_of_time_to_the_transport(shown, make):
+    view = shown(make(), 300, 200)
+    for key, taken in ((Qt.Key.Key_Left, False), (Qt.Key.Key_Right, False), (Qt.Key.Key_Space, False), (Qt.Key.Key_Down, True)):
+        event = QKeyEvent(QEvent.Type.KeyPress, key, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(view, event)
+        assert event.isAccepted() is taken
+
+
+def test_a_column_without_messages_opens_no_window_of_its_own(shown):
+    column = shown(MessageColumn(), 300, 200)
+    column.resize(310, 200)
+    column.sync([], lambda key: None)
+    QApplication.processEvents()
+    assert [widget for widget in QApplication.topLevelWidgets() if widget.isVisible()] == [column]
+
+
+def test_the_selected_cell_is_scrolled_into_view(strip):
+    for step in (20, 1):
+        strip.select(step)
+        assert strip.viewport().rect().contains(_cell_centre(strip, step))
 
 
 def test_select_from_code_tells_nobody(strip):
@@ -410,11 +428,10 @@ def test_a_frame_out_of_sight_paints_nothing(strip):
     assert painted.after_events().isEmpty()
 
 
-def test_an_empty_strip_ignores_keys_and_mouse(shown, qtbot):
+def test_an_empty_strip_ignores_the_mouse(shown, qtbot):
     strip = shown(Filmstrip())
     chosen = []
     strip.selected.connect(chosen.append)
-    qtbot.keyClick(strip, Qt.Key.Key_Right)
     qtbot.mouseClick(strip.viewport(), LEFT, pos=QPoint(10, 10))
     assert chosen == []
 
@@ -807,6 +824,25 @@ def test_ctrl_space_offers_everything(prompt, qtbot):
     assert len(prompt.popup.words()) == 5
 
 
+def test_a_word_being_written_is_not_called_unknown_while_it_can_become_known(prompt, qtbot):
+    prompt.set_words({"things": ["ball", "balloon"]})
+    prompt.set_unknown(lambda text: [word for word in text.split() if word not in ("a", "ball", "balloon")])
+    prompt.setFocus()
+    prompt.set_text("a 😀 ")
+    prompt.moveCursor(QTextCursor.MoveOperation.End)
+    qtbot.keyClicks(prompt, "ba")
+    prompt.check_words()
+    assert prompt.unknown == ["😀"]
+    qtbot.keyClicks(prompt, "g")
+    prompt.check_words()
+    assert prompt.unknown == ["😀", "bag"]
+    qtbot.keyClick(prompt, Qt.Key.Key_Backspace)
+    prompt.check_words()
+    assert prompt.unknown == ["😀"]
+    prompt.clearFocus()
+    qtbot.waitUntil(lambda: prompt.unknown == ["😀", "ba"])
+
+
 def test_unknown_words_are_underlined_and_told(prompt, qtbot):
     prompt.set_unknown(lambda text: [word for word in text.split() if word == "dragon"])
     with qtbot.waitSignal(prompt.unknown_changed, timeout=3000) as told:
@@ -931,6 +967,21 @@ def test_other_words_of_the_same_size_lay_nothing_out(shown):
     label.setText("step 10 of 20, and so on")
     QApplication.processEvents()
     assert box.count == 1 and label.width() >= label.label.sizeHint().width()
+
+
+LONG_AND_SHORT = ("4.5", "99.4% of the variance", "none", "DPM++ 2M, Karras", "a text of so many words that it takes three lines")
+
+
+def test_values_that_grow_and_shrink_beside_each_other_are_never_cut(shown):
+    inspector, names = shown(Inspector(), 210, 600), ("Noise level", "Sampler", "Time", "Latent x0")
+    for number in range(24):
+        inspector.resize(210 + 10 * (number % 3), 600)
+        values = [LONG_AND_SHORT[(number * place + place) % 5] for place in (1, 2, 3, 4)]
+        inspector.set_content(f"Step {number}", list(zip(names, values, strict=True)), "x = 1")
+        for _ in range(3):
+            QApplication.processEvents()
+        labels = [label for label in inspector.findChildren(SteadyLabel) if label.isVisible() and label.hasHeightForWidth()]
+        assert not [label.text() for label in labels if label.height() < label.heightForWidth(label.width())]
 
 
 def test_a_paragraph_gets_the_lines_it_needs(shown):

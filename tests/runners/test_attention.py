@@ -530,9 +530,10 @@ def test_a_model_that_is_no_llama_is_refused(drive):
 
 
 def test_what_would_fill_the_disk_is_refused(run, monkeypatch):
-    from app.runners import attention
+    from app.runners import attention, attention_across
 
     monkeypatch.setattr(attention, "MOST_FILE_BYTES", 20_000)
+    monkeypatch.setattr(attention_across, "MOST_ROLLOUT_BYTES", 20_000)
     assert "GB" in refused(run(Attention(**TEXT_JOB))) and "GB" in refused(run(AttentionRollout(**TEXT_JOB)))
     monkeypatch.setattr(attention, "MOST_CSV_VALUES", 1000)
     assert "more than 1,000" in refused(run(AttentionExport(**TEXT_JOB)))

@@ -17,6 +17,7 @@ from app.jobs.attention import (
     AttentionOverview,
     AttentionProfile,
     AttentionRollout,
+    AttentionSum,
 )
 from app.jobs.diffusion import Txt2Img
 from app.protocol import commands
@@ -198,6 +199,46 @@ def test_a_place_is_a_cell_or_a_word(run):
     )
     assert np.abs(both.looks_at - whole[3]).max() < 1e-6 and np.abs(both.looked_at_by - whole[:, 3]).max() < 1e-6
     assert np.abs(cell.looks_at - whole[40]).max() < 1e-6 and np.isnan(cell.looked_at_by).all() and len(cell.looked_at_by) == 64
+
+
+# --- all layers together ----------------------------------------------------------------------------------
+
+
+def all_layers(run, layer: int, step: int) -> torch.Tensor:
+    """Mean over heads and layers, every word's picture brought to the grid of `layer` by Pillow's bilinear filter: (cells, words)."""
+    from PIL import Image as Pillow
+
+    grids = looked_at(run, "unet-words")["looked"].grids
+    height, width = grids[layer]
+    found = []
+    for n, grid in enumerate(grids):
+        words_of = shown(run, "unet-words", layer=n, heads=(), step=step, most=4096).values.T
+        sized = [Pillow.fromarray(one.reshape(grid)).resize((width, height), Pillow.Resampling.BILINEAR) for one in words_of]
+        found.append(np.stack([np.asarray(one).ravel() for one in sized], axis=1))
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize("layer", [0, 3])
+def test_all_layers_of_a_step_or_of_the_run_are_one_map(run, layer):
+    steps = [all_layers(run, layer, step) for step in (1, 2, 3)]
+    job = {**BASE, "source": "unet-words", "layer": layer}
+    one = result(run(AttentionSum(**job, summed="step"))).files["map"]
+    assert np.abs(one.values - steps[1]).max() < 1e-4 and np.abs(one.values.sum(-1) - 1).max() < 1e-5
+    every = result(run(AttentionSum(**job, summed="run"))).files["map"]
+    assert np.abs(every.values - np.mean(steps, axis=0)).max() < 1e-4 and np.abs(every.values - one.values).max() > 1e-4
+    assert "all 7 layers" in one.caption and "step 2 of 3" in one.caption and "all 3 steps" in every.caption
+    stored = result(run(AttentionExport(**job, summed="run"))).files["attention.npz"]
+    assert np.load(io.BytesIO(stored))["weights"][0] == pytest.approx(every.values, abs=1e-6)
+
+
+def test_a_sum_needs_words_and_all_that_it_sums(run, monkeypatch):
+    assert "prompt words" in refused(run(AttentionSum(**BASE, source="clip-picture")))
+    assert "prompt words" in refused(run(AttentionSum(**BASE, source="unet-self")))
+    shown(run, "unet-words")
+    monkeypatch.setattr(STORE, "most_bytes", STORE.bytes // 2)
+    STORE.clear()
+    assert "more memory than may be kept" in refused(run(AttentionSum(**BASE, source="unet-words", summed="run")))
+    assert result(run(AttentionSum(**BASE, source="unet-words", summed="step"))).files["map"].values.shape[1] == 32
 
 
 # --- every source --------------------------------------------------------------------------------------

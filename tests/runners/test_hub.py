@@ -123,6 +123,14 @@ def test_what_is_not_offered(given, words) -> None:
     assert told.value.hint
 
 
+def test_a_mixture_of_experts_is_offered_as_a_folder_only() -> None:
+    folder = ("model.safetensors", "config.json", "tokenizer.json")
+    (choice,) = hub.offer_of(answer("a.gguf", *folder, model_type="olmoe")).choices
+    assert choice.label == hub.FOLDER
+    with pytest.raises(UserError, match="no language model"):
+        hub.offer_of(answer("a.gguf", model_type="olmoe"))
+
+
 def test_a_repository_without_a_licence_says_so() -> None:
     offer = hub.offer_of(answer("a.gguf", licence="", gated="manual"))
     assert offer.licence == "not named" and "no licence" in offer.notes[0] and "gated" in offer.notes[1]

@@ -11,7 +11,7 @@ import torch
 
 from app.jobs.moe import EvaluateMoe, TrainMoe
 from app.protocol.events import Done, Failed, Record
-from models import catalog
+from models import catalog, int8_blocks
 from models.checkpoint import save_sharded
 from models.fitting import averaged_weights
 from models.language import deepseek_v3, mixture_training
@@ -48,6 +48,12 @@ def records(events, channel: str) -> list:
     return [event.payload for event in events if isinstance(event, Record) and event.channel == channel]
 
 
+def as_stored(value: torch.Tensor) -> torch.Tensor:
+    """A tensor as it comes back from shipped weights."""
+    kept = int8_blocks.dequantise(*int8_blocks.quantise(value)) if int8_blocks.worthwhile(value) else value.half()
+    return kept.float()
+
+
 def test_training_runs_resumes_installs_and_is_measured(home, drive):
     first = drive(training(home))
     assert isinstance(first[-1], Done), first[-1]
@@ -63,7 +69,7 @@ def test_training_runs_resumes_installs_and_is_measured(home, drive):
     assert more[-1].result.facts["updates"] == 1, "the two made before are not made again"
     folder = home / "work" / next((home / "work").glob("moe-deepseek-loss-free-*")).name
     installed, average = catalog.load("builtin-moe").state_dict(), averaged_weights(folder)
-    assert all(torch.equal(installed[name], value.half().float()) for name, value in average.items())
+    assert all(torch.equal(installed[name], as_stored(value)) for name, value in average.items())
     measured = drive(evaluation(home))[-1]
     assert isinstance(measured, Done), measured
     facts, files = measured.result.facts, measured.result.files
@@ -132,6 +138,15 @@ def test_conversations_become_a_domain(home, drive, monkeypatch):
 def test_training_that_cannot_be_is_told_in_a_sentence(home, drive, changes, words):
     failed = drive(training(home, **changes))[-1]
     assert isinstance(failed, Failed) and failed.report.kind == "user" and words in failed.report.title
+
+
+def test_a_checkpoint_of_another_shape_is_told_in_a_sentence(home, drive, monkeypatch):
+    """A folder that an older version left: to go on with, and to look at."""
+    folder = drive(training(home, steps=1))[-1].result.facts["checkpoint"]
+    monkeypatch.setitem(deepseek_v3.DEEPSEEK_CONFIGS, "mixture", replace(DEEPSEEK, vocab_size=4096, n_layers=2, n_experts=16))
+    for job in (training(home), evaluation(home, checkpoint=folder)):
+        failed = drive(job)[-1]
+        assert isinstance(failed, Failed) and failed.report.kind == "user" and "another shape" in failed.report.title
 
 
 def test_too_little_text_is_told(home, drive):

@@ -17,13 +17,14 @@ from app.protocol.payloads import Image
 from app.runners import plane_compare, plane_training
 from app.runners.plane import REACH, square
 from app.runners.plane_picture import SIDE, cells, picture
+from app.runners.plane_referee import Referee
 from app.worker import loop
 from app.worker.mailbox import Mailbox
 from models.diffusion import rectified_flow
 from models.plane import method as table
 from models.plane.data import cloud
 from models.plane.method import METHODS, PlaneStep, method
-from models.plane.metrics import sliced_wasserstein
+from models.plane.metrics import noised_density, sliced_wasserstein
 from models.solvers import SolverError, evenly, integrate
 
 HELD_OUT = 300
@@ -179,6 +180,64 @@ def test_knobs_reach_the_walk(drive) -> None:
     assert ends[0].facts["settings"] == {"tolerance": 1e-4, "round": 1.0} and len(ends[0].facts["straightness"]) == 3
 
 
+# --- what stands beside a walk ---
+
+
+def test_guessed_points_marginals_chords_and_plots_are_told(drive) -> None:
+    events = drive(small(method="edm", map_side=8, evaluations=7))
+    moments, clean, maps = (records(events, name) for name in ("particles", "clean", "marginal"))
+    assert [one.index for one in maps] == [one.index for one in moments] and [one.index for one in clean] == [1, 2, 3, 4]
+    assert np.array_equal(clean[-1].xy, moments[-1].xy), "the last step lands on the guess"
+    assert maps[0].reach > 50 * maps[-1].reach and "300 held-out points" in maps[0].kind
+    cell = 2 * maps[-1].reach / 8
+    assert np.exp(maps[-1].values).sum() * cell**2 == pytest.approx(1, abs=0.02)
+    titles = [plot.title for plot in records(events, "plot")]
+    assert titles[:2] == ["Coefficients", "Clock of the network"] and "Error of the field" not in titles
+    skip = next(curve for curve in records(events, "plot")[0].curves if curve.label == "c_skip")
+    assert np.allclose(skip.y, 1 / (1 + skip.x**2))
+    (chords,) = records(drive(small()), "chords")
+    assert np.allclose(chords.at + chords.arrows, cloud("moons").held_out(HELD_OUT)[: len(chords.at)], atol=1e-6)
+
+
+def test_the_exact_law_judges_the_learned_field_and_draws_the_marginals(drive) -> None:
+    """Guidance to one of eight Gaussians: the arrows add up to the field, and the exact field has no error against itself."""
+    options = {"data": "eight-gaussians", "method": "classifier-free", "knobs": ("label=2", "guidance=3"), "map_side": 8}
+    events = drive(small(**options))
+    assert result(events).facts["field_error"] > 0.05 and records(events, "plot")[-1].title == "Error of the field"
+    for field, parts in zip(records(events, "field"), records(events, "parts"), strict=True):
+        assert [one.name for one in parts] == ["score without a label", "what guidance adds"] and parts[0].index == field.index
+    row, net = method("classifier-free"), next(iter(plane_training.BOOK.values())).net
+    plain, added = records(events, "parts")[2]
+    at = torch.from_numpy(np.array(plain.at))
+    whole = row.field(net, at, plain.time, row.settings({"label": 2, "guidance": 3})).numpy()
+    assert np.allclose(plain.arrows + added.arrows, whole, atol=1e-5)
+    exact = drive(small(**options, exact=True))
+    assert "field_error" not in result(exact).facts and records(exact, "marginal")[-1].kind == "noised data, exact"
+    law, last = cloud("eight-gaussians").mixture.given(2), records(exact, "marginal")[-1]
+    moment = records(exact, "particles")[-1]
+    middle = torch.tensor([[-last.reach * 7 / 8, -last.reach * 7 / 8]])
+    assert last.values[0, 0] == pytest.approx(float(law.log_density(middle, moment.signal, moment.noise)), rel=1e-4)
+
+
+def test_an_exact_net_in_the_place_of_a_learned_one_has_no_error() -> None:
+    row, points = method("vp"), cloud("eight-gaussians")
+    referee = Referee.of(row, points, points.held_out(50), None, exact=False)
+    step = PlaneStep(x=points.held_out(50), time=0.4, evaluations=1, last=False, signal=0.5, noise=0.8)
+    referee.judge(row, row.exact(points.mixture), step, row.settings({}))
+    assert referee.errors == [(0.4, 0.0)]
+
+
+def test_a_flow_may_start_in_another_cloud(drive) -> None:
+    events = drive(small(source="eight-gaussians", map_side=8, train_steps=300, lr=5e-3, samples=300, evaluations=20))
+    moments, done = records(events, "particles"), result(events)
+    start = cloud("eight-gaussians").sample(300, torch.Generator().manual_seed(0))
+    assert np.array_equal(moments[0].xy, start.numpy()) and "nll_nats" not in done.facts and records(events, "density") == []
+    assert done.facts["sliced_wasserstein"] < 0.6 * sliced_wasserstein(start, cloud("moons").held_out(HELD_OUT))
+    first, ring = records(events, "marginal")[0], cloud("eight-gaussians").held_out(HELD_OUT, seed=2)
+    assert np.allclose(np.exp(first.values), noised_density(ring, 1.0, 0.0, 8, REACH).clamp(min=1e-12), atol=1e-5)
+    assert len(plane_training.BOOK) == 1 and records(drive(small(train_steps=300, lr=5e-3)), "train"), "another network than from noise"
+
+
 # --- what goes wrong ---
 
 
@@ -238,6 +297,9 @@ def test_a_solver_that_gives_up_keeps_what_it_had_if_it_had_anything(drive, monk
         ({"method": "reflow", "knobs": ("round=nan",)}, "Round cannot be nan."),
         ({"points": ((0.0, 1.0),) * 19}, "A cloud of 19 points is too small."),
         ({"points": ((0.0, 1.0),) * 30}, "All points of the cloud lie in the same place."),
+        ({"source": "rings", "method": "vp"}, "VP starts in noise only."),
+        ({"source": "magic"}, "There is no cloud named 'magic'."),
+        ({"source": "rings", "data": "eight-gaussians", "exact": True}, "The exact flow from one cloud to another is not known."),
         ({"exact": True}, "The exact law of moons is not known."),
         ({"exact": True, "method": "reflow", "data": "eight-gaussians"}, "Reflow has no exact answer."),
         ({"picture": Image(np.full((9, 9, 3), 30, np.uint8))}, "The picture has one shade only"),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -52,6 +53,25 @@ def test_a_picture_opens(drive, tmp_path):
     drive(ExportPlane(path=str(path), moments=moments(), at=99))
     with PIL.Image.open(path) as picture:
         assert picture.width > 400
+
+
+def test_walks_side_by_side_move_together(drive, tmp_path):
+    path, made = tmp_path / "walk.gif", moments()
+    still = tuple(replace(made[0], index=k) for k in range(4))
+    drive(ExportPlane(path=str(path), moments=made, others=(*still, *made, *made), titles=("A", "B", "C"), data=DATA))
+    with PIL.Image.open(path) as film:
+        first, (width, height) = np.asarray(film.convert("RGB")), film.size
+        film.seek(3)
+        last = np.asarray(film.convert("RGB"))
+    moved = (first != last).any(-1)[40:, :]
+    halves = moved[: height // 2 - 60, : width // 2], moved[: height // 2 - 60, width // 2 :]
+    assert halves[0].any() and not halves[1].any(), "the second walk stands still, the first does not"
+
+
+def test_walks_of_unequal_length_are_told(drive):
+    (failed,) = [event for event in drive(ExportPlane(path="walk.gif", moments=moments(), others=moments(3), titles=("A",)))
+                 if isinstance(event, Failed)]  # fmt: skip
+    assert "3 moments are not 4" in failed.report.title
 
 
 @pytest.mark.parametrize(("path", "made", "words"), [("walk.mp4", moments(), "cannot be written"), ("walk.gif", (), "no walk")])

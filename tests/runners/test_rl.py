@@ -15,10 +15,10 @@ from safetensors.torch import load as load_tensors
 from app.jobs.rl import TrainRl
 from app.protocol import rl
 from app.protocol.errors import UserError
-from app.protocol.events import Cancelled, Done, Parked, Step
+from app.protocol.events import Cancelled, Done, Parked, Progress, Step
 from app.runners import rl as runner
 from app.runners import rl_folder
-from models.rl import buffers
+from models.rl import buffers, run, snapshots
 from models.rl.errors import RLError
 from tests.runners.rl_hand import QUICK, Hand, folder_of, quick, sentence, told
 
@@ -187,12 +187,11 @@ def test_the_picture_of_a_line_search_agrees_with_its_trials() -> None:
     at = view.fractions[view.accepted]
     assert np.interp(at, view.along, view.along_kl) == pytest.approx(view.kl[view.accepted], rel=0.05)
     land = view.landscape
-    row, column = np.abs(land.y).argmin(), np.abs(land.x - 1).argmin()
-    assert abs(land.x[column] - 1) < 1e-6 and abs(land.y[row]) < 1e-6
+    row, column = np.abs(land.at).argmin(), np.abs(land.at - 1).argmin()
+    assert abs(land.at[column] - 1) < 1e-6 and abs(land.at[row]) < 1e-6
     assert land.kl[row, column] == pytest.approx(float(np.interp(1.0, view.along, view.along_kl)), rel=1e-3)  # (1, 0) is the full step
     assert land.gain[row, column] == pytest.approx(float(np.interp(1.0, view.along, view.along_gain)), rel=1e-3)
-    crossing = land.ellipse[np.abs(land.ellipse[:, 1]).argmin()]
-    assert abs(crossing[0]) == pytest.approx(1, abs=1e-3)  # the quadratic KL is delta at the full step
+    assert np.hypot(*land.plain) == pytest.approx(1) and land.plain_gain < view.gain[0]  # the plain gradient is no better
 
 
 def test_the_ratio_histogram_counts_the_last_epoch(drive, monkeypatch) -> None:
@@ -231,6 +230,39 @@ def test_stopped_and_resumed_it_ends_where_it_would_have(drive) -> None:
     kept = [row["time/total_timesteps"] for row in csv.DictReader(again[-1].result.files["metrics.csv"].splitlines())]
     assert kept == [row["time/total_timesteps"] for row in csv.DictReader(whole.files["metrics.csv"].splitlines())]
     assert again[-1].result.files["episodes.csv"] == whole.files["episodes.csv"]
+
+
+def saved(folder) -> int:
+    """Environment steps of the checkpoint on the disk."""
+    return snapshots.load(folder / rl_folder.CHECKPOINT).facts["timesteps"]
+
+
+def test_stopping_saves_what_no_autosave_has_saved(monkeypatch) -> None:
+    monkeypatch.setattr(runner, "SAVE_S", 1e9)  # but for those at the beginning
+    hand = Hand(quick(total_timesteps=768), park_after=3)
+    hand.turn()
+    folder = folder_of(hand.seen)
+    assert saved(folder) < 384
+    hand.cancel()
+    assert saved(folder) == 384 == rl_folder.opened(folder).card().timesteps
+
+
+def test_stopped_within_an_update_a_run_is_saved_as_it_was_before_it(drive, monkeypatch) -> None:
+    whole = drive(quick(total_timesteps=768))[-1].result
+    monkeypatch.setattr(runner, "SAVE_S", 1e9)
+    monkeypatch.setattr(runner, "KEEP_S", 0.0)
+    monkeypatch.setattr(runner, "YIELD_S", 0.0)
+    monkeypatch.setattr(run, "TICK_S", 0.0)  # a sign of life after every environment step
+    hand = Hand(quick(total_timesteps=768))
+    while sum(isinstance(event, Step) for event in hand.seen) < 3:
+        hand.turn(1)
+    hand.turn(5)
+    assert isinstance(hand.seen[-1], Progress)  # in the middle of the fourth
+    folder = folder_of(hand.seen)
+    hand.cancel()
+    assert saved(folder) == 384
+    again = drive(TrainRl(resume=folder.name, eval_every=-1, eval_episodes=2))
+    assert again[-1].result.files["policy.safetensors"] == whole.files["policy.safetensors"]
 
 
 def test_after_a_crash_rows_behind_the_checkpoint_are_cut_and_the_run_goes_on(drive, monkeypatch) -> None:

@@ -10,15 +10,17 @@ import pytest
 import torch
 
 from app import runners
+from app.jobs.models import ImportModel, ListModels
 from app.jobs.routing import Routing, RoutingStatus
 from app.protocol import commands
 from app.protocol.events import Done, Failed, Preview, Record, Step
+from app.runners.routing_source import Looker
 from app.worker import loop
 from app.worker.mailbox import Mailbox
 from models import catalog
 from models.checkpoint import save_sharded
 from models.language.deepseek_v3 import DeepseekV3
-from models.language.gating import RoutingTrace
+from models.language.gating import RoutingTrace, Steering
 from models.language.mixture_data import train_tokenizer
 from models.language.moe import Mixtral
 from models.language.switch import SwitchDecoder
@@ -328,6 +330,41 @@ def test_drafted_tokens_change_no_text_but_more_experts_are_read(look):
     assert (read > 1).any() and touched[read > 1].max() > 3 == touched[read == 1].max()
 
 
+def test_checks_of_drafts_are_added_up(look, monkeypatch):
+    """Against the passes of the net itself: tokens each read and added to the text, and the experts it needed."""
+    seen, inner = [], Looker.step
+
+    def step(self, ids, cache, **how):
+        found = inner(self, ids, cache, **how)
+        seen.append((len(ids), [len(set(one.experts[one.live].tolist())) for _, one in sorted(self.trace.layers.items())]))
+        return found
+
+    monkeypatch.setattr(Looker, "step", step)
+    events = look(max_new_tokens=40, draft_length=4)
+    checks = records(events, "summary")[0].checks
+    passes = seen[2:-1]  # but for the text and its last tokens once more, and the last token written, read so that it is routed
+    several = [one for one in passes if one[0] > 1]
+    assert checks.passes == len(several) > 3 and checks.read == pytest.approx(np.mean([read for read, _ in several]))
+    assert checks.touched == pytest.approx(np.mean([touched for _, touched in several], axis=0).tolist()) and set(checks.alone) == {3.0}
+    alone, written = len(passes) - len(several), sum(token["phase"] == "generation" for token in told(events)["tokens"])
+    assert checks.kept * checks.passes + alone == pytest.approx(written)
+    assert f"{checks.passes} checks of drafts" in done(events).facts["table"]
+    assert told(events)["experts_touched"]["checks"]["kept"] == checks.kept
+    assert records(look(max_new_tokens=8), "summary")[0].checks is None
+
+
+def test_experts_of_groups_left_out_and_those_switched_off_are_barred(look, tokenizer):
+    net = deepseek()
+    (one,) = records(look(net, off=((2, 5),)), "pass")
+    own = traced(net, ids_of(tokenizer), steer=Steering(off=frozenset({(2, 5)})))
+    for row, (_, routing) in enumerate(sorted(own.layers.items())):
+        assert (one.barred[row] == routing.scores[0].isneginf().numpy()).all()
+    row = sorted(own.layers).index(2)
+    assert one.barred[row, :, 5].all() and not one.barred.all(axis=2).any()
+    groups = np.stack(np.split(one.barred, net.config.groups.count, axis=2)).all(axis=-1)  # (groups, L, T)
+    assert (groups.sum(axis=0) == net.config.groups.count - net.config.groups.allowed).all()
+
+
 # --- manners ------------------------------------------------------------------------------------------------
 
 
@@ -382,15 +419,15 @@ def test_the_untrained_mixture_is_told_with_how_to_train_it(home, drive):
 
 
 def test_status_of_what_is_there(home, drive):
-    assert done(drive(RoutingStatus())).facts | {"checkpoints": []} == {
+    assert done(drive(RoutingStatus())).facts | {"checkpoints": [], "added": []} == {
         "ready": True, "title": "Mixture of experts", "sentence": "", "hint": "", "train": "python main.py run train-moe --install",
-        "checkpoints": [], "built_in": True,
+        "checkpoints": [], "added": [], "built_in": True,
     }  # fmt: skip
     assert done(drive(RoutingStatus(model="moe:/nowhere"))).facts["ready"] is False
 
 
-def test_a_folder_of_a_published_family_is_looked_at(tmp_path, drive):
-    """Written by transformers' Mixtral, with a tokenizer of bytes; through the catalogue, as `moe:PATH` and as a chat would."""
+def test_a_folder_of_a_published_family_is_looked_at(tmp_path, drive, monkeypatch):
+    """Written by transformers' Mixtral, with a tokenizer of bytes; added to the models, as `moe:PATH` and as a chat would."""
     import transformers
 
     from tests.models.language.test_moe_parity import CASES
@@ -402,6 +439,11 @@ def test_a_folder_of_a_published_family_is_looked_at(tmp_path, drive):
     config = transformers.MixtralConfig(**{**sizes, "vocab_size": 320, "max_position_embeddings": 128})
     kind(config).save_pretrained(tmp_path)
     write_tokenizer(tmp_path, ["<|endoftext|>", "<|im_end|>"], bos_token="<|endoftext|>", eos_token="<|im_end|>")
+    monkeypatch.setenv("GLASSBOX_MODELS", str(tmp_path / "models"))
+    facts = done(drive(ImportModel(path=str(tmp_path), title="Mine"))).facts
+    key, rows = facts["key"], done(drive(ListModels())).facts["models"]
+    assert key == f"language:{tmp_path}" and done(drive(RoutingStatus())).facts["added"] == [{"key": key, "title": "Mine"}]
+    assert [dict(row["facts"])["Experts"] for row in rows if row["key"] == key] == ["8 in a layer, 3 a token"]
     events = drive(Routing(text="hello wood", model=f"moe:{tmp_path}", max_new_tokens=3, device="cpu"))
     (opened,), table = records(events, "opened"), told(events)
     assert (opened.n_experts, opened.top_k, opened.gate, opened.has_bias, opened.number_format) == (8, 3, "softmax", False, "fp32")

@@ -40,6 +40,7 @@ class Beside(QObject):
             (stage.beside_chips.hovered, self._on_chip), (stage.beside_chips.clicked, self._on_chip_clicked),
         ):  # fmt: skip
             signal.connect(slot)
+        self._on_colours()
         self._show(False)
 
     @property

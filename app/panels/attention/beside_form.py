@@ -53,7 +53,7 @@ class BesideForm(QWidget):
     def set_source(self, source: str) -> None:
         """Only texts have a second one, and only language models a choice of model."""
         self._source = source
-        self.setVisible(source != "clip-picture")
+        self.setVisible(source not in ("clip-picture", "small"))
         self._show_fields()
 
     def set_models(self, models: Sequence[tuple[str, str]]) -> None:

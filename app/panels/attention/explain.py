@@ -16,6 +16,7 @@ from app.widgets.probability_bars import Bar
 from app.widgets.token_words import number, quoted
 
 VASWANI = "Vaswani et al. 2017, arXiv 1706.03762"
+DAAM = "Tang et al. 2022, arXiv 2210.04885"
 ROLLOUT = "Abnar and Zuidema 2020, arXiv 2005.00928"
 CLIP = "Radford et al. 2021, arXiv 2103.00020"
 SIMILARITY = "clip-words"
@@ -36,7 +37,6 @@ def head_page(
     looked: Looked, map_: WeightMap | None, overview: OverviewMaps | None, layer: int, heads: tuple[int, ...], looks: Looks
 ) -> tuple:
     """What `Inspector.set_content` takes."""
-    name = looked.layers[layer]
     rows: list[tuple[str, ...]] = [
         ("Model", looked.model, "whose attention this is"),
         ("Numbers", looked.number_format, "number format of the weights of the model"),
@@ -50,12 +50,21 @@ def head_page(
             ("Block", block_in_words(map_), "queries and keys to a value"),
             ("Time", f"{map_.seconds * 1000:.0f} ms", "to compute this map from the kept queries and keys"),
         ]
-    if overview is not None and len(heads) == 1 and not looks.rollout:
+    if overview is not None and len(heads) == 1 and not looks.across:
         rows += score_rows(overview, layer, heads[0])
-    title = f"Rollout up to {name}" if looks.rollout else f"{name}, {heads_in_words(heads, looked.heads[layer])}"
+    title = map_title(looked, layer, heads, looks)
     words = looked.sentence if "explanation" in looked.sentence else f"{looked.sentence} {caution(looked)}".strip()
-    paper = CLIP if looked.source == SIMILARITY else ROLLOUT if looks.rollout else VASWANI
+    paper = CLIP if looked.source == SIMILARITY else ROLLOUT if looks.rollout else DAAM if looks.across else VASWANI
     return title[:1].upper() + title[1:], rows, _equation(looked, looks), words, paper
+
+
+def map_title(looked: Looked, layer: int, heads: tuple[int, ...], looks: Looks) -> str:
+    """Which layers and heads a map is of."""
+    if looks.rollout:
+        return f"rollout up to {looked.layers[layer]}"
+    if looks.across:
+        return "mean of all heads and layers" + (", all steps" if looks.summed == "run" else "")
+    return f"{looked.layers[layer]}, {heads_in_words(heads, looked.heads[layer])}"
 
 
 def caution(looked: Looked) -> str:
@@ -92,11 +101,14 @@ def _side_in_words(looked: Looked, axis: str, layer: int) -> str:
 def _equation(looked: Looked, looks: Looks) -> str:
     if looks.rollout:
         return f"Ã = (1 − r) mean(A) + r I,  r = {looks.residual:g}\nR = Ã_l … Ã_1"
+    if looks.across:
+        return "mean over l, h of resize(A_lh)\nA = softmax(s · q kᵀ)"
     if looked.source == SIMILARITY:
         return "cos(word, patch), no softmax"
+    if not looked.scale:
+        return "out = A v"
     mask = " + mask" if looked.causal else ""
-    width = f" = 1 / √{round(1 / looked.scale**2)}" if looked.scale else ""
-    return f"A = softmax(s · q kᵀ{mask})\ns = {looked.scale:.4g}{width}"
+    return f"A = softmax(s · q kᵀ{mask})\ns = {looked.scale:.4g} = 1 / √{round(1 / looked.scale**2)}"
 
 
 def focus_in_words(looked: Looked, focus: Focus, layer: int) -> str:
@@ -110,13 +122,12 @@ def focus_in_words(looked: Looked, focus: Focus, layer: int) -> str:
     return f"{names}{more} {one if len(focus.tokens) == 1 else several}"
 
 
-def profile_in_words(looked: Looked, profile: Profile | None, layer: int, heads: tuple[int, ...], *, rollout: bool) -> str:
+def profile_in_words(looked: Looked, profile: Profile | None, layer: int, heads: tuple[int, ...], looks: Looks) -> str:
     """What shades are."""
     if profile is None:
         return "Point at a token: the others are shaded by their weight. Click pins, Shift adds, Esc lets go."
-    name = looked.layers[layer]
-    where = f"rollout to {name}" if rollout else f"{name}, {heads_in_words(heads, looked.heads[layer])}"
-    return f"what {focus_in_words(looked, profile.focus, layer)} · {where}" + ("" if profile.exact else " · means of blocks")
+    what, of = focus_in_words(looked, profile.focus, layer), map_title(looked, layer, heads, looks)
+    return f"what {what} · {of}" + ("" if profile.exact else " · means of blocks")
 
 
 def profile_bars(profile: Profile, texts: tuple[str, ...]) -> list[Bar]:

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from app.jobs.attention import SOURCES, AttentionOverview
 from app.panels.attention.beside_form import BesideForm
 from app.panels.attention.picture_field import PictureField
+from app.panels.attention.small_field import SmallField
 from app.protocol.job import field_types, knobs
 from app.protocol.payloads import Image
 from app.widgets.field_editors import FieldEditor, make_editor
@@ -36,6 +37,7 @@ SHOWN = {
     "clip-words": ("text", "picture", "seed"),
     "unet-self": ("text", *NUMBERS),
     "unet-words": ("text", *NUMBERS),
+    "small": ("training", "seed"),
 }
 TITLES = {
     "text": "Language model: text",
@@ -44,6 +46,7 @@ TITLES = {
     "clip-words": "CLIP: words to patches",
     "unet-self": "UNet: cells",
     "unet-words": "UNet: cells to words",
+    "small": "Small model of the Lab",
 }
 PLAYWORLD = "a person waving beside a red house, day sky, grass"
 TEXTS = {source: PLAYWORLD for source in SHOWN if source != "text"}
@@ -64,7 +67,7 @@ class SideForm(QWidget):
         self._editors: dict[str, FieldEditor] = {}
         self.source, self.models = QComboBox(), QComboBox()
         self.text = PromptEdit("A text to look at", lines=7)
-        self.picture, self.beside = PictureField(), BesideForm()
+        self.picture, self.small, self.beside = PictureField(), SmallField(), BesideForm()
         self.look = QPushButton("Look", toolTip="See what the model looks at (Ctrl+Enter)")
         self._exact, self._rows = QLabel(wordWrap=True), QFormLayout()
         self._build()
@@ -91,6 +94,7 @@ class SideForm(QWidget):
             widget.setAccessibleName(words[name].title)
             widget.setToolTip(words[name].help)
             rows.addRow(widget)
+        rows.addRow(self.small)
         rows.addRow(self._exact)
         for name in NUMBERS:
             editor = make_editor(name, words[name], kinds[name])
@@ -107,6 +111,7 @@ class SideForm(QWidget):
         for signal in (self.text.submitted, self.beside.look_wanted):
             signal.connect(self.look_wanted)
         self.beside.changed.connect(self.changed)
+        self.small.edited.connect(self._on_small)
         self.picture.removed.connect(self._on_removed)
         self.look.clicked.connect(self.look_wanted)
         self._frame()
@@ -120,6 +125,7 @@ class SideForm(QWidget):
         scroll = QScrollArea(widgetResizable=True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what stands in it has the focus
         scroll.setWidget(inside)
         self.look.setProperty("role", "primary")
         foot.setContentsMargins(12, 8, 12, 8)
@@ -147,6 +153,7 @@ class SideForm(QWidget):
         for name, editor in self._editors.items():
             editor.set_value(self._values[name])
         self.set_models(self._models)
+        self.small.set_words(job.training)
         self.set_picture(job.picture)
         self._show_fields()
 
@@ -192,7 +199,7 @@ class SideForm(QWidget):
     def _show_fields(self) -> None:
         """Only what counts for the source."""
         shown = SHOWN[self._values["source"]]
-        rows = {"model": self.models, "text": self.text, "picture": self.picture}
+        rows = {"model": self.models, "text": self.text, "picture": self.picture, "training": self.small}
         for name, widget in (*rows.items(), *((name, editor.widget) for name, editor in self._editors.items())):
             self._rows.setRowVisible(widget, name in shown)
         self.beside.set_source(self._values["source"])
@@ -226,6 +233,11 @@ class SideForm(QWidget):
         if self._values["ids"]:
             self._values["ids"] = ()
             self._show_fields()
+        self.changed.emit()
+
+    @Slot()
+    def _on_small(self) -> None:
+        self._values["training"] = self.small.words()
         self.changed.emit()
 
     @Slot(str)

@@ -37,7 +37,7 @@ class HeadsColumn(QWidget):
         top, column = QHBoxLayout(), QVBoxLayout(self)
         top.addWidget(self.score, 1)
         top.addWidget(self.sort)
-        column.setContentsMargins(8, 4, 0, 0)
+        column.setContentsMargins(8, 4, 4, 0)
         column.setSpacing(4)
         column.addLayout(top)
         column.addWidget(self._note)

@@ -25,6 +25,7 @@ class Live(QObject):
         self._waiting = False
         self._focus: Focus | None = None
         panel.looker.state_changed.connect(self._on_state)
+        panel.maps.changed.connect(self._on_map)
 
     @property
     def going(self) -> bool:
@@ -68,11 +69,12 @@ class Live(QObject):
             return False
         return now.source == "text" and now.rows.ids[: len(before.rows.ids)] == before.rows.ids
 
-    def focus(self, looked: Looked) -> None:
-        """Show what the newest token looks at, unless a person has pinned another."""
-        selection = self._panel.selection
-        if self._newest is not None and selection.pinned in (None, self._focus):
-            self._focus = Focus("rows", (len(looked.rows.texts) - 1,))
+    @Slot()
+    def _on_map(self) -> None:
+        """Show what the newest token looks at, as soon as its map is there, unless a person has pinned another."""
+        selection, whole = self._panel.selection, self._panel.maps.whole
+        if self._newest is not None and whole is not None and selection.pinned in (None, self._focus):
+            self._focus = Focus("rows", (whole.rows[1] - 1,))
             selection.show(self._focus)
 
     def words(self, looked: Looked) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.jobs.attention import AttentionMap, AttentionProfile, AttentionRollout, AttentionView
+from app.jobs.attention import AttentionMap, AttentionProfile, AttentionRollout, AttentionSum, AttentionView
 from app.panels.attention.looker import Looker, like
 from app.panels.attention.selection import Focus, Selection
 from app.panels.errands import Errands
@@ -30,6 +30,13 @@ class Looks:
     drop_first: bool = False
     rollout: bool = False
     residual: float = 0.5
+    summed: str = "no"
+    """As in `AttentionExport`: the mean of all layers, of a step or of the run."""
+
+    @property
+    def across(self) -> bool:
+        """Whether the map is one of several layers, and of no head."""
+        return self.rollout or self.summed != "no"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +79,8 @@ class Maps(QObject):
         view = {"layer": selection.layer, "normalisation": looks.normalisation, "drop_first": looks.drop_first, "most": most}
         if looks.rollout:
             return like(self._looker.job, AttentionRollout, residual=looks.residual, heads=(), **view)
+        if looks.summed != "no":
+            return like(self._looker.job, AttentionSum, summed=looks.summed, heads=(), **view)
         return like(self._looker.job, AttentionMap, heads=selection.heads, **view)
 
     def forget(self, *, keep_shown: bool = False) -> None:
@@ -160,7 +169,7 @@ class Maps(QObject):
         exact = self._asked_for(focus)
         if exact is not None:
             return exact
-        if not self.whole.exact and not self.looks.rollout:
+        if not self.whole.exact and not self.looks.across:
             self._ask_profile(focus)
         values, block, firsts = self.whole.values, self.whole.block, (self.whole.rows[0], self.whole.columns[0])
         own, other = (0, 1) if focus.axis == "rows" else (1, 0)
@@ -176,7 +185,7 @@ class Maps(QObject):
         return None if job is None else like(job, AttentionProfile, **view_of(job), tokens=focus.tokens)
 
     def _asked_for(self, focus: Focus) -> Profile | None:
-        if self._profile is None or self.looks.rollout or self._profile[0] != self._profile_job(focus):
+        if self._profile is None or self.looks.across or self._profile[0] != self._profile_job(focus):
             return None
         found = self._profile[1]
         return Profile(focus, found.looks_at if focus.axis == "rows" else found.looked_at_by, True, found.caption)

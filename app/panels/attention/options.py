@@ -17,6 +17,7 @@ VIEWS = {
     "arcs": ("Lines", "Lines from each token to those it looks at"),
     "picture": ("Picture", "Weights laid over the picture"),
     "rollout": ("Rollout", "What is left of each token after all layers up to the chosen one (arXiv 2005.00928)"),
+    "sum": ("All layers", "Where each prompt word acts: the mean over all heads and layers (DAAM, arXiv 2210.04885)"),
     "edit": ("Change", "The text before and after heads were changed"),
 }
 SCORE_TABLE = "scores"
@@ -43,8 +44,11 @@ class Options(QWidget):
         self.drop = QCheckBox("No first", toolTip="Leave the first token out, where sinks collect weight; rows sum to 1 again")
         self.threshold = QDoubleSpinBox(decimals=2, minimum=0.01, maximum=1.0, singleStep=0.01, value=0.05)
         self.residual = QDoubleSpinBox(decimals=2, minimum=0.0, maximum=1.0, singleStep=0.05, value=0.5)
+        self.every_step = QCheckBox("All steps", toolTip="The mean over every step of the run, not only the one on show")
         self._export = QToolButton(toolTip="Export the map on show", accessibleName="Export")
         self._can_drop = True
+        self._signed = False
+        self._logs = {"map": True, "picture": False, "signed": False}  # sinks hide a map's other weights; overlays would be all colour
         self._build()
         self._on_tab()
 
@@ -81,13 +85,14 @@ class Options(QWidget):
             label.setProperty("role", "small")
             row.addWidget(label)
             row.addWidget(box)
-        for widget in (self.log, self.drop, self.normalisation, self._export):
+        for widget in (self.every_step, self.log, self.drop, self.normalisation, self._export):
             row.addWidget(widget)
         self.tabs.currentChanged.connect(self._on_tab)
         self.normalisation.activated.connect(self.looks_changed)
         self.drop.toggled.connect(self.looks_changed)
+        self.every_step.toggled.connect(self.looks_changed)
         self.residual.valueChanged.connect(self.looks_changed)
-        self.log.toggled.connect(self.colours_changed)
+        self.log.toggled.connect(self._on_log)
         self.threshold.valueChanged.connect(self.colours_changed)
 
     # what is set ---------------------------------------------------------------------------------------------------
@@ -97,41 +102,54 @@ class Options(QWidget):
         """A key of `VIEWS`."""
         return list(VIEWS)[self.tabs.currentIndex()]
 
+    @property
+    def _ground(self) -> str:
+        """What the weights of the view are painted on."""
+        return "picture" if self.view in ("picture", "sum") else "signed" if self._signed else "map"
+
     def set_view(self, view: str) -> None:
         """Bring a view to the front, if it can be shown."""
         place = list(VIEWS).index(view)
         if self.tabs.isTabVisible(place):
             self.tabs.setCurrentIndex(place)
 
-    def set_able(self, views: set[str], *, drop: bool) -> None:
-        """Which views make sense of the source, and whether a first token does."""
+    def set_able(self, views: set[str], *, drop: bool, signed: bool = False) -> None:
+        """Which views make sense of the source, whether a first token does, and whether values lie on both sides of 0."""
+        before = self.view
+        self.tabs.blockSignals(True)  # a tab that is hidden while it is shown hands over to its neighbour
         for place, view in enumerate(VIEWS):
             self.tabs.setTabVisible(place, view in views)
         self.tabs.setElideMode(Qt.TextElideMode.ElideNone)  # makes the bar lay itself out anew, which hiding a tab does not always do
-        if self.view not in views:
-            self.set_view("picture" if "picture" in views else "map")
-        self._can_drop = drop
+        self.set_view(before if before in views else "picture" if "picture" in views else "map")
+        self.tabs.blockSignals(False)
+        self._can_drop, self._signed = drop, signed
         if not drop:
             self.drop.setChecked(False)
         self._on_tab()
 
     def looks(self) -> Looks:
         """How maps are to be made."""
-        return Looks(self.normalisation.currentData(), self.drop.isChecked(), self.view == "rollout", round(self.residual.value(), 2))
+        summed = "no" if self.view != "sum" else "run" if self.every_step.isChecked() else "step"
+        residual = round(self.residual.value(), 2)
+        return Looks(self.normalisation.currentData(), self.drop.isChecked(), self.view == "rollout", residual, summed)
 
     def choices(self) -> dict[str, Any]:
         """What is set, JSON-able."""
         return {
             "view": self.view, "normalisation": self.normalisation.currentData(), "drop_first": self.drop.isChecked(),
-            "log": self.log.isChecked(), "threshold": self.threshold.value(), "residual": self.residual.value(),
+            "log": dict(self._logs), "threshold": self.threshold.value(), "residual": self.residual.value(),
+            "every_step": self.every_step.isChecked(),
         }  # fmt: skip
 
     def set_choices(self, choices: dict[str, Any]) -> None:
         """Put back what `choices` gave."""
         self.set_view(choices["view"])
         self.normalisation.setCurrentIndex(max(self.normalisation.findData(choices["normalisation"]), 0))
-        for box, name in ((self.drop, "drop_first"), (self.log, "log")):
-            box.setChecked(bool(choices[name]))
+        logs = choices["log"] if isinstance(choices["log"], dict) else {"map": choices["log"]}  # older states hold one for all
+        self._logs |= {ground: bool(log) for ground, log in logs.items() if ground in self._logs}
+        self.log.setChecked(self._logs[self._ground])
+        for box, name in ((self.drop, "drop_first"), (self.every_step, "every_step")):
+            box.setChecked(bool(choices.get(name)))
         for box, name in ((self.threshold, "threshold"), (self.residual, "residual")):
             box.setValue(float(choices[name]))
 
@@ -143,8 +161,15 @@ class Options(QWidget):
             self._words[box].setVisible(shown)
         for widget in (self.log, self.normalisation, self._export):
             widget.setVisible(view != "edit")
+        self.every_step.setVisible(view == "sum")
         self.drop.setVisible(self._can_drop and view not in ("edit", "rollout"))
+        self.log.setChecked(self._logs[self._ground])
         self.view_changed.emit(view)
+
+    @Slot(bool)
+    def _on_log(self, log: bool) -> None:
+        self._logs[self._ground] = log
+        self.colours_changed.emit()
 
     @Slot(object)
     def _on_export(self, action: Any) -> None:

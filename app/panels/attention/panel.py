@@ -105,8 +105,11 @@ class AttentionPanel(Panel):
         self._look(replace(job, growing=growing, up_to=self.selection.layer if growing else 0))
 
     def take(self, what: object) -> None:
-        """A reply of the chat."""
-        if isinstance(what, AttentionOverview):
+        """A reply of the chat, or a small model of the lab."""
+        if isinstance(what, AttentionOverview) and what.source == "small":
+            self.form.set_job(what)
+            self.look()
+        elif isinstance(what, AttentionOverview):
             self.look_at(what.model, what.ids, what.text, growing=what.growing)
 
     def follow(self, what: object) -> None:
@@ -135,7 +138,6 @@ class AttentionPanel(Panel):
         self.timeline.set_steps(looked.steps, self.form.job().step)
         if self.live.going:
             self.timeline.set_note(self.live.words(looked))
-        self.live.focus(looked)
         self.maps.ask()
         self.lens.update()
         self.touch()
@@ -146,7 +148,7 @@ class AttentionPanel(Panel):
         if self.looked is not None:
             heads, layers = sum(self.looked.heads), len(self.looked.layers)
             what = f"{heads:,} {'head' if heads == 1 else 'heads'} of {layers} {'layer' if layers == 1 else 'layers'}"
-            self.timeline.set_note(f"{what} in {overview.seconds:.2g} s")
+            self.timeline.set_note(f"{what} in {overview.seconds:.{0 if overview.seconds >= 10 else 1}f} s")
 
     @Slot(bool)
     def _on_state(self, active: bool) -> None:

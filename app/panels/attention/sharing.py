@@ -11,7 +11,7 @@ import numpy as np
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QFileDialog
 
-from app.jobs.attention import AttentionExport, AttentionRollout
+from app.jobs.attention import AttentionExport, AttentionRollout, AttentionSum
 from app.jobs.library import OpenPicture
 from app.jobs.maps import PlayworldScene
 from app.jobs.models import ImportModel, ListModels
@@ -56,12 +56,14 @@ class Sharing(QObject):
         if kind == SCORE_TABLE:
             self._export_scores()
             return
-        what = "rollout-to-layer" if panel.maps.looks.rollout else "layer"
-        proposed = f"attention-{panel.looked.source}-{what}{panel.selection.layer}.{kind}"
+        looks, layer = panel.maps.looks, panel.selection.layer
+        what = f"rollout-to-layer{layer}" if looks.rollout else f"all-layers-of-{looks.summed}" if looks.across else f"layer{layer}"
+        proposed = f"attention-{panel.looked.source}-{what}.{kind}"
         name, _filter = QFileDialog.getSaveFileName(panel, "Export the map", proposed, f"*.{kind}")
         if name:
-            rollout = {"rollout": True, "residual": job.residual} if isinstance(job, AttentionRollout) else {}
-            export = like(job, AttentionExport, **view_of(job), **rollout)
+            more = {"rollout": True, "residual": job.residual} if isinstance(job, AttentionRollout) else {}
+            more |= {"summed": job.summed} if isinstance(job, AttentionSum) else {}
+            export = like(job, AttentionExport, **view_of(job), **more)
             panel.errands.run(export, partial(self._write, Path(name)), progress=panel.tell_progress)
 
     def _export_scores(self) -> None:

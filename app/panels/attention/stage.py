@@ -166,6 +166,8 @@ class Stage(QStackedWidget):
         return self.currentIndex() == 0
 
     def show_view(self, view: str) -> None:
-        """Bring a view to the front; the rollout is a map of another kind."""
-        shown = {"map": self.maps, "rollout": self.maps, "arcs": self.arcs, "picture": self.picture, "edit": self.edit}[view]
+        """Bring a view to the front; the rollout is a map of another kind, the sum of all layers another overlay."""
+        shown = {
+            "map": self.maps, "rollout": self.maps, "arcs": self.arcs, "picture": self.picture, "sum": self.picture, "edit": self.edit,
+        }[view]  # fmt: skip
         self.views.setCurrentWidget(shown)

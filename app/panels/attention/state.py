@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from app.panels.attention.panel import AttentionPanel
 
 VERSION = 1
+PICTURED = ("clip-picture", "clip-words", "unet-self", "unet-words")
+"""Sources whose cells lie on a picture."""
 
 
 def saved(panel: AttentionPanel) -> dict[str, Any]:
@@ -39,6 +41,7 @@ def restore(panel: AttentionPanel, state: dict[str, Any]) -> None:
     """Put a saved state back; nothing is computed until somebody looks."""
     job, _warnings = job_from_dict(AttentionOverview, state["job"])
     panel.form.set_job(job)
+    panel.viewing.pictured = job.source in PICTURED
     panel.selection.select(int(state["layer"]), tuple(int(head) for head in state["heads"]))
     if state["direction"] in ("rows", "columns"):
         panel.selection.turn(state["direction"])

@@ -32,7 +32,7 @@ class Timeline(QWidget):
         self.setMinimumHeight(30)
         row.setSpacing(12)
         row.addWidget(self.transport)
-        row.addWidget(self.slider, 2)
+        row.addWidget(self.slider, 1)
         row.addWidget(self._busy, 1)
         for signal, slot in (
             (self.transport.first, self._on_first), (self.transport.previous, self._on_previous), (self.transport.next, self._on_next),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Slot
 
-from app.panels.attention.explain import caution, focus_in_words, head_page, profile_in_words
+from app.panels.attention.explain import SIMILARITY, caution, focus_in_words, head_page, profile_in_words
 from app.panels.attention.maps import Profile
 from app.panels.attention.picture_view import TEACH
 from app.panels.attention.selection import Focus
@@ -23,6 +23,8 @@ class Viewing(QObject):
     def __init__(self, panel: AttentionPanel) -> None:
         super().__init__(panel)
         self._panel = panel
+        self.pictured = False
+        """Whether what was on show last lies on a picture."""
         stage, selection, maps = panel.stage, panel.selection, panel.maps
         for signal, slot in (
             (selection.heads_changed, self._on_heads), (selection.focus_changed, self._on_focus),
@@ -37,6 +39,7 @@ class Viewing(QObject):
             (stage.heads.grid.selected, selection.select),
         ):  # fmt: skip
             signal.connect(slot)
+        self._set_colours()
 
     @property
     def _looked(self) -> Looked | None:
@@ -57,7 +60,12 @@ class Viewing(QObject):
         lines = {"arcs"} if axis is not None and looked.row_grid is None and looked.column_grid is None else set()
         edits = {"edit"} if looked.source == "text" else set()
         rollout = {"rollout"} if turnable(looked) and looked.source != "unet-self" else set()
-        stage.options.set_able({"map"} | pictures | lines | edits | rollout, drop=one_text(looked))
+        sums = {"sum"} if looked.source == "unet-words" else set()
+        able = {"map"} | pictures | lines | edits | rollout | sums
+        stage.options.set_able(able, drop=one_text(looked), signed=looked.source == SIMILARITY)
+        if pictures and not self.pictured:  # what lies on a picture is first shown there
+            stage.options.set_view("picture")
+        self.pictured = bool(pictures)
         stage.heads.begin(looked)
         selection.begin(looked)
         stage.direction.setEnabled(turnable(looked))
@@ -69,10 +77,13 @@ class Viewing(QObject):
 
     def grow(self, looked: Looked) -> None:
         """The text on show goes on: its map stays until the larger one comes, and so do heads, pins and ways of looking."""
-        self._panel.stage.chips.set_tokens(looked.rows.texts)
-        self._set_axes()
-        self._on_map()
-        self._panel.stage.keep_end(True)
+        stage, texts = self._panel.stage, looked.rows.texts
+        stage.chips.set_tokens(texts)
+        stage.map.grow_axes(texts, texts)
+        stage.arcs.set_axes(texts, texts)
+        parts, whole = self._panel.maps.parts(), self._panel.maps.whole
+        stage.arcs.set_part(parts[-1] if parts else None, whole.caption if whole is not None else "")
+        stage.keep_end(True)
 
     def _set_axes(self) -> None:
         """Rows and columns of the layer on show."""
@@ -162,7 +173,7 @@ class Viewing(QObject):
 
     def _shade(self, looked: Looked, focus: Focus | None, profile: Profile | None, cell: tuple[int, int]) -> None:
         stage, selection, log = self._panel.stage, self._panel.selection, self._panel.stage.options.log.isChecked()
-        told = profile_in_words(looked, profile, selection.layer, selection.heads, rollout=self._panel.maps.looks.rollout)
+        told = profile_in_words(looked, profile, selection.layer, selection.heads, self._panel.maps.looks)
         chips = text_axis(looked)
         on_chips = profile is not None and chips is not None and (one_text(looked) or OTHER[profile.focus.axis] == chips)
         stage.chips.set_shades(profile.weights if on_chips else None, log=log, note=told)
@@ -245,13 +256,16 @@ class Viewing(QObject):
 
     @Slot()
     def _on_colours(self) -> None:
+        self._set_colours()
+        self._on_focus()
+        self._panel.touch()
+
+    def _set_colours(self) -> None:
         stage = self._panel.stage
         log = stage.options.log.isChecked()
         stage.map.set_log(log)
         stage.heads.grid.set_log(log)
         stage.arcs.set_threshold(stage.options.threshold.value())
-        self._on_focus()
-        self._panel.touch()
 
     @Slot()
     def _on_direction(self) -> None:

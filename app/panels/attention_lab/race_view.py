@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QSplitter, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QStackedLayout, QVBoxLayout, QWidget
 
 from app.panels.attention_lab.race import Race
 from app.protocol.payloads import Curve
@@ -21,7 +23,10 @@ EMPTY = (
 
 
 class RaceView(QWidget):
-    """Two plots over one another."""
+    """Two plots over one another, and below them what can be done with the trained models."""
+
+    look_wanted = Signal(str)
+    """A learner's name."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -37,6 +42,7 @@ class RaceView(QWidget):
         box.setSpacing(0)
         box.addWidget(self.key)
         box.addWidget(split, 1)
+        box.addWidget(self._foot())
         for plot in (self.losses, self.scores):
             plot.set_legend_shown(False)
         empty = QLabel(EMPTY, wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter, margin=48)
@@ -45,9 +51,39 @@ class RaceView(QWidget):
         self._stack.addWidget(empty)
         self._stack.addWidget(both)
 
+    def _foot(self) -> QWidget:
+        self.foot, row = QWidget(), QHBoxLayout()
+        self.foot.setLayout(row)
+        row.setContentsMargins(12, 4, 12, 4)
+        row.setSpacing(8)
+        label = QLabel("See what it looks at:")
+        label.setProperty("role", "small")
+        row.addWidget(label)
+        row.addStretch(1)
+        self.foot.hide()
+        return self.foot
+
+    def set_trained(self, trained: bool) -> None:
+        """Whether the models have come to the end of their training, and can be looked into."""
+        self.foot.setVisible(trained)
+
+    def _set_learners(self, names: Sequence[str]) -> None:
+        row = self.foot.layout()
+        while row.count() > 2:
+            row.takeAt(1).widget().deleteLater()
+        for place, name in enumerate(names, 1):
+            button = QPushButton(name, toolTip=f"Open the attention of this model, {name}, in the panel Attention")
+            button.clicked.connect(self._on_look)
+            row.insertWidget(place, button)
+
+    @Slot()
+    def _on_look(self) -> None:
+        self.look_wanted.emit(self.sender().text())
+
     def begin(self, colours: dict[str, int]) -> None:
         """Another training."""
         self._colours = dict(colours)
+        self._set_learners(list(colours))
         self.key.set_entries([Entry(name, colour, colour >= 8) for name, colour in colours.items()])
         for plot in (self.losses, self.scores):
             plot.clear()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QPushButton
 
+from app.jobs.attention import AttentionOverview, small_words
 from app.jobs.attention_lab import TRAINED, TrainAttentions
 from app.panels.attention_lab.kind_list import KindList
 from app.panels.attention_lab.listener import Listener
@@ -19,6 +20,9 @@ from app.widgets.param_form import ParamForm
 
 if TYPE_CHECKING:
     from app.panels.attention_lab.panel import AttentionLabPanel
+
+
+LOOK_PANEL = "attention"
 
 
 class TrainingPage(LabPage):
@@ -41,6 +45,7 @@ class TrainingPage(LabPage):
         self.knobs.invalid.connect(lab.show_error)
         self.kinds.chosen_changed.connect(self._on_changed)
         self.kinds.tuned.connect(self._on_changed)
+        self.view.look_wanted.connect(self._on_look)
 
     # running -------------------------------------------------------------------------------------------------------
 
@@ -55,6 +60,7 @@ class TrainingPage(LabPage):
         values = {name: self.knobs.value(name) for name in job_to_dict(self.knobs.job()) if name != "mechanisms"}
         job = TrainAttentions(**{**values, "mechanisms": self.kinds.all_written()})
         self.race = Race(job)
+        self.view.set_trained(False)
         self.view.begin({self.kinds.written(name): self.kinds.colour(name) for name in self.kinds.chosen()})
         self.run = Listener(self, job, "train", "replace", record=self._on_record, ended=self._on_ended)
         handle = self.run.handle
@@ -70,7 +76,13 @@ class TrainingPage(LabPage):
     def _on_ended(self) -> None:
         self.race.ended = self.run.handle.state
         self.run = None
+        self.view.set_trained(self.race.ended == "done")
         self._set_state("idle")
+
+    @Slot(str)
+    def _on_look(self, learner: str) -> None:
+        """The maps of a trained model, in the attention panel."""
+        self.lab.handed.emit(LOOK_PANEL, AttentionOverview(source="small", training=small_words(self.race.job, learner)))
 
     @Slot()
     def _on_running(self) -> None:

@@ -45,6 +45,7 @@ class ConversationList(QWidget):
         self.new.clicked.connect(self.new_wanted)
         self._delete.clicked.connect(self._on_delete)
         self._list.setAccessibleName("Conversations")
+        self._list.setProperty("role", "rows")
         self._list.setToolTip("Double-click renames")
         self._list.setFrameShape(QFrame.Shape.NoFrame)
         self._list.setEditTriggers(QListWidget.EditTrigger.DoubleClicked | QListWidget.EditTrigger.EditKeyPressed)

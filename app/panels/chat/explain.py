@@ -84,7 +84,7 @@ def round_page(reply: Reply, index: int) -> Page:
         ("Drafter", drafter_title(round_.drafter), "who proposed"),
         ("Drafted", f"{len(round_.drafted)}, {tested} tested", "tokens proposed, and how many of them were looked at"),
         ("Accepted", str(kept), "drafts the model agreed with"),
-        ("Written", f"{len(round_.tokens)} tokens", "what the round added to the text"),
+        ("Written", f"{len(round_.tokens)} token{'s' if len(round_.tokens) != 1 else ''}", "what the round added to the text"),
         ("Draft", _ms(round_.draft_s), "time of the drafter"),
         ("Verify", _ms(round_.verify_s), "time of the model's pass"),
         ("Other", _ms(round_.other_s), "drawing, testing, bookkeeping"),

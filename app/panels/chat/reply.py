@@ -90,6 +90,8 @@ class Reply:
         self.loaded, self.prompt_ids, self.beginning = True, prompt_ids, beginning
         for round_ in rounds:
             self.add(round_)
+        if self.facts.get("state") == BROKEN_OFF:  # rounds reach the disk less often than counters: tell of those that are here
+            self.recount()
 
     def finish(self, facts: dict[str, Any]) -> None:
         """The run has ended by itself."""

@@ -66,6 +66,8 @@ class DerivativesPanel(Panel):
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
             getattr(self.transport, name).connect(partial(self._on_key, name))
         self.transport.install_keys(self)
+        for plot in (self.plots.slice, self.plots.turn, self.plots.secants):
+            plot.save_requested.connect(self.save_plot)
 
     # running -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app import theme
 from app.jobs.diffusion import CONTROL_MODE_TITLES, RESIZE_MODE_TITLES, Control
 from app.panels.image.map_thumb import MapThumb
 from app.protocol.payloads import Image
@@ -52,7 +53,7 @@ class ControlRow(QFrame):
         self.setProperty("role", "surface")
         self._enable, self._kind = QCheckBox(toolTip="Enable: unticked, the run goes without this control"), QComboBox()
         self.thumb = MapThumb()
-        self._weight, self._weight_box = QSlider(Qt.Orientation.Horizontal), QDoubleSpinBox()
+        self._weight, self._weight_box = QSlider(Qt.Orientation.Horizontal), theme.pad(QDoubleSpinBox())
         self.window_slider = RangeSlider(step=0.05, decimals=2, colour=colour)
         self._words, self._answer = QLabel(), QPushButton()
         self._more = QToolButton(checkable=True, toolTip="Control Mode, Resize Mode and Invert")

@@ -36,6 +36,7 @@ class Intake(QObject):
         """Take a drop; False if there is nothing in it for this panel."""
         paths = [url.toLocalFile() for url in mime.urls() if url.isLocalFile()]
         if paths:
+            self._choices.clear()  # it asks about something else
             self.take_file(paths[0])
             return True
         image = QImage(mime.imageData()) if mime.hasImage() else QImage()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
+from app import theme
 from app.panels.image.film import LENSES, Film
+from app.widgets.elided_label import ElidedLabel
 from app.widgets.filmstrip import Filmstrip
-from app.widgets.steady_label import SteadyLabel
 from app.widgets.transport import Transport
 
 STRIP_TITLES = {"xt": "x_t", "x0": "x0", "eps": "noise"}
+BUSY_WIDTH = 230  # pixels it would like: with less its words are cut, and the columns beside stay where they are
 EMPTY = "Every step of a run is kept here as a picture. Generate, or go step by step."
 
 
@@ -24,7 +26,7 @@ class Timeline(QWidget):
         self.transport = Transport()
         self.strip = Filmstrip(thumb=56)
         self.lens = "x0"
-        self._busy = SteadyLabel("small")
+        self._busy = ElidedLabel("muted", theme.SMALL, width=BUSY_WIDTH)
         self._group = QButtonGroup(self)
         self.transport.add_widget(self._busy)
         self.transport.add_widget(self._switch())

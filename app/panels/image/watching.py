@@ -48,7 +48,7 @@ class Watching(QObject):
         for signal, slot in (
             (bar.first, self.go_first), (bar.previous, self.go_back), (bar.next, self.go_on), (bar.last, self.go_last),
             (bar.play, self.play), (bar.pause, self.pause), (bar.stop, self.stop),
-            (strip.selected, self.go), (strip.play_toggled, self.toggle), (self._side.step_chosen, self._on_curve),
+            (strip.selected, self.go), (self._side.step_chosen, self._on_curve),
             (self._view.decode_requested, self.decode), (self._timeline.lens_changed, self._on_lens),
         ):  # fmt: skip
             signal.connect(slot)
@@ -115,12 +115,6 @@ class Watching(QObject):
             self._end_replay()
         else:
             self._runs.pause()
-
-    @Slot()
-    def toggle(self) -> None:
-        """Play or pause."""
-        running = self._replay.isActive() or self._runs.state not in (IDLE, PAUSED)
-        (self.pause if running else self.play)()
 
     @Slot()
     def stop(self) -> None:

@@ -12,9 +12,11 @@ from app.protocol.payloads import Image
 from app.protocol.plane import CloudCard
 from app.widgets.param_form import ParamForm
 
-DRAWN, PICTURE = "drawn", "picture"
+DRAWN, PICTURE, NOISE = "drawn", "picture", "noise"
+FROM = "Where the particles start; flow matching, rectified flow and reflow lead from any cloud to any other"
 SKIPPED = (
-    "data", "points", "picture", "method", "solver", "evaluations", "knobs", "frames", "grid", "map_side", "lattice", "device", "dtype",
+    "data", "points", "picture", "source", "method", "solver", "evaluations", "knobs", "exact", "frames", "grid", "map_side", "lattice",
+    "device", "dtype",
 )  # fmt: skip
 
 
@@ -30,9 +32,11 @@ class DataForm(QWidget):
         super().__init__(parent)
         self.points: tuple[Point, ...] = ()
         self.picture: Image | None = None
-        self.wanted = "moons"
+        self.wanted, self.wanted_source = "moons", NOISE
         """What to choose once the table of clouds is there."""
         self.clouds = QComboBox(accessibleName="Data", toolTip="Where the particles are to end")
+        self.sources = QComboBox(accessibleName="From", toolTip=FROM)
+        self.sources.addItem("Noise", NOISE)
         self.pen = QPushButton("Draw", checkable=True, toolTip="Draw a cloud with the mouse on the stage; at least 20 points")
         self.wipe = QToolButton(text="Clear", toolTip="Take the drawn points away")
         self.pick = QToolButton(text="Picture …", toolTip="Take a picture's dark places as the density; dropping one works too")
@@ -46,6 +50,7 @@ class DataForm(QWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addRow("Data", self.clouds)
         rows.addRow("", beside)
+        rows.addRow("From", self.sources)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(8)
@@ -53,6 +58,7 @@ class DataForm(QWidget):
         box.addWidget(self.knobs)
         self.wipe.setEnabled(False)
         self.clouds.activated.connect(self._on_cloud)
+        self.sources.activated.connect(self._on_source)
         self.pen.toggled.connect(self._on_pen)
         self.wipe.clicked.connect(self._on_wipe)
         self.pick.clicked.connect(self.picture_wanted)
@@ -64,6 +70,8 @@ class DataForm(QWidget):
         self.clouds.clear()
         for cloud in clouds:
             self.clouds.addItem(cloud.title, cloud.name)
+            self.sources.addItem(cloud.title, cloud.name)
+        self.choose_source(self.wanted_source)
         self._name_drawn()
         self._choose(self.wanted)
 
@@ -71,7 +79,18 @@ class DataForm(QWidget):
         """The job of all lanes but for the method; UserError if the values make none."""
         source = self.clouds.currentData() or "moons"
         drawn = {"points": self.points} if source == DRAWN else {"picture": self.picture} if source == PICTURE else {"data": source}
-        return replace(self.knobs.job(), **drawn)
+        start = self.sources.currentData() if self.sources.isEnabled() else NOISE
+        return replace(self.knobs.job(), source=start, **drawn)
+
+    def allow_sources(self, allowed: bool) -> None:
+        """Whether every method on stage may start in a cloud; else all start in noise."""
+        self.sources.setEnabled(allowed)
+        self.sources.setToolTip(FROM if allowed else f"{FROM}; a method on stage starts in noise only")
+
+    def choose_source(self, name: str) -> None:
+        """Start there, as soon as the table of clouds is there; tells nobody."""
+        self.wanted_source = name
+        self.sources.setCurrentIndex(max(self.sources.findData(name), 0))
 
     # sources -------------------------------------------------------------------------------------------------------
 
@@ -97,6 +116,8 @@ class DataForm(QWidget):
         for name, value in fields.items():
             if name == "data":
                 self._choose(str(value))
+            elif name == "source":
+                self.choose_source(str(value))
             else:
                 self.knobs.set_value(name, value)
 
@@ -125,6 +146,11 @@ class DataForm(QWidget):
     @Slot(int)
     def _on_cloud(self, _index: int) -> None:
         self.pen.setChecked(False)
+        self.changed.emit(True)
+
+    @Slot(int)
+    def _on_source(self, _index: int) -> None:
+        self.wanted_source = self.sources.currentData()
         self.changed.emit(True)
 
     @Slot(bool)

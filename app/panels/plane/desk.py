@@ -5,12 +5,25 @@ The distance to the end of the exact solution falls with the order of the solver
 
 from __future__ import annotations
 
-from dataclasses import fields
+import csv
+import io
+from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.jobs.plane import ComparePlane, PlaneJob
 from app.panels.plane.lane import Choice
@@ -49,7 +62,13 @@ class Desk(QWidget):
         self.budgets = QLineEdit(BUDGETS, toolTip="Numbers of evaluations, apart by spaces", accessibleName="Evaluations")
         self.budgets.setMaximumWidth(160)
         self.button = QPushButton("Compare", toolTip="Train what is not trained yet, then walk")
+        self.numbers = QToolButton(text="Save numbers …", toolTip="All rows of the comparison as a table (CSV)", enabled=False)
+        self.picture = QToolButton(text="Save picture …", toolTip="Both plots with their key (PNG)", enabled=False)
         self._build()
+        for plot in (self.errors, self.distances):
+            plot.save_requested.connect(panel.save_plot)
+        self.numbers.clicked.connect(self._on_numbers)
+        self.picture.clicked.connect(self._on_picture)
         self.button.clicked.connect(self.compare)
 
     def _build(self) -> None:
@@ -59,6 +78,8 @@ class Desk(QWidget):
         for widget in (self.button, self.all_solvers, QLabel("Evaluations"), self.budgets):
             head.addWidget(widget)
         head.addStretch(1)
+        for widget in (self.numbers, self.picture):
+            head.addWidget(widget)
         plots, empty = QSplitter(Qt.Orientation.Vertical), QLabel(EMPTY, wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter, margin=48)
         plots.addWidget(self.errors)
         plots.addWidget(self.distances)
@@ -82,7 +103,7 @@ class Desk(QWidget):
             budgets = tuple(int(word) for word in self.budgets.text().replace(",", " ").split())
             shared = self._panel.side.data.shared()
             common = {one.name: getattr(shared, one.name) for one in fields(PlaneJob)}
-            job = ComparePlane(**common, methods=self._methods(), budgets=budgets, exact=shared.exact)
+            job = ComparePlane(**common, methods=self._methods(), budgets=budgets)
         except ValueError:
             self._panel.show_message("warn", "The evaluations are no whole numbers.", f"Write some, such as {BUDGETS}.")
             return
@@ -90,6 +111,7 @@ class Desk(QWidget):
             self._panel.show_error(error)
             return
         self.rows = []
+        self._enable()
         for plot in (self.errors, self.distances):
             plot.clear()
         self.words.setText("Training and walking …")
@@ -117,7 +139,22 @@ class Desk(QWidget):
             self.distances.set_curve(FRESH, Curve(ends, np.full(2, base), label=FRESH), colour=7, dashed=True)
         told = ", ".join(f"{words} {slope:.2f}" for words, slope in slopes.items() if slope is not None)
         orders = f"Orders (error falls as evaluations to the minus this): {told}. " if told else ""
-        self.words.setText(f"{orders}Dashed: two fresh samples of the data are {base:.4f} apart.")
+        nats = {row.method: row.nll for row in self.rows if row.nll is not None}
+        likely = f"Nats a held-out point: {', '.join(f'{words} {nll:.3f}' for words, nll in nats.items())}. " if nats else ""
+        self.words.setText(f"{orders}{likely}Dashed: two fresh samples of the data are {base:.4f} apart.")
+        self._enable()
+
+    def _enable(self) -> None:
+        for button in (self.numbers, self.picture):
+            button.setEnabled(bool(self.rows))
+
+    @Slot()
+    def _on_numbers(self) -> None:
+        self._panel.save_plot("csv", table(self.rows))
+
+    @Slot()
+    def _on_picture(self) -> None:
+        self._panel.save_plot("png", self.grab(self.key.geometry().united(self._pages.geometry()).united(self.words.geometry())).toImage())
 
     @Slot(object)
     def _on_failed(self, report: Any) -> None:
@@ -146,4 +183,14 @@ def entrants(choice: Choice, cards: dict[str, MethodCard], every: bool) -> list[
     card = cards.get(choice.method)
     solvers = card.solvers if every and card is not None else (choice.solver or (card.solvers[0] if card else ""),)
     knobs = [f"{name}={value:g}" for name, value in choice.knobs]
-    return [":".join(filter(None, (choice.method, ",".join(filter(None, (solver, *knobs)))))) for solver in solvers]
+    exact = ("exact",) if choice.exact else ()
+    return [":".join(filter(None, (choice.method, ",".join(filter(None, (solver, *knobs, *exact)))))) for solver in solvers]
+
+
+def table(rows: list[PlaneRow]) -> str:
+    """The rows as CSV."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([one.name for one in fields(PlaneRow)])
+    writer.writerows([["" if value is None else value for value in astuple(row)] for row in rows])
+    return file.getvalue()

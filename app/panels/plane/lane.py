@@ -10,8 +10,13 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from app.jobs.plane import Plane, written_knobs
 from app.protocol.payloads import Result
-from app.protocol.plane import Arrows, CloudPoints, DensityMap, MethodCard, Particles, PlaneLoss
+from app.protocol.plane import Arrows, CloudPoints, DensityMap, MethodCard, Particles, PlaneLoss, PlanePlot
 
+GATHERED = {
+    "particles": "moments", "grid": "lattices", "field": "fields", "parts": "parts", "clean": "clean", "marginal": "marginals",
+    "plot": "plots",
+}  # fmt: skip
+"""Channels whose payloads are kept one after another, and where."""
 LATTICE = 25
 """Lines a side of the lattice that is carried along."""
 
@@ -24,10 +29,12 @@ class Choice:
     solver: str = ""
     evaluations: int = 0
     knobs: tuple[tuple[str, float], ...] = ()
+    exact: bool = False
+    """The known law stands in for the network."""
 
     def of(self, shared: Plane) -> Plane:
         """The job: this choice beside the settings that all lanes share."""
-        own = {"method": self.method, "solver": self.solver, "evaluations": self.evaluations, "lattice": LATTICE}
+        own = {"method": self.method, "solver": self.solver, "evaluations": self.evaluations, "exact": self.exact, "lattice": LATTICE}
         return replace(shared, **own, knobs=written_knobs(dict(self.knobs)))
 
 
@@ -44,6 +51,11 @@ class Told:
     moments: list[Particles] = field(default_factory=list)
     lattices: list[Particles] = field(default_factory=list)
     fields: list[Arrows] = field(default_factory=list)
+    parts: list[tuple[Arrows, ...]] = field(default_factory=list)
+    clean: list[Particles] = field(default_factory=list)
+    marginals: list[DensityMap] = field(default_factory=list)
+    chords: Arrows | None = None
+    plots: list[PlanePlot] = field(default_factory=list)
     density: DensityMap | None = None
     notice: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -55,13 +67,9 @@ class Told:
                 self.card = payload
             case "train":
                 self.losses.extend(payload)
-            case "particles":
-                self.moments.append(payload)
-            case "grid":
-                self.lattices.append(payload)
-            case "field":
-                self.fields.append(payload)
-            case "cloud" | "density" | "notice":
+            case _ if channel in GATHERED:
+                getattr(self, GATHERED[channel]).append(payload)
+            case "cloud" | "density" | "notice" | "chords":
                 setattr(self, channel, payload)
 
     def beside(self, lead: Told, index: int) -> int:

@@ -40,6 +40,10 @@ class Lanes(QObject):
         """The one whose moments are the timeline: the first that has any."""
         return next((lane for lane in self.all if lane.told.moments), self.all[0])
 
+    def others(self) -> list[Lane]:
+        """All but the chosen one, as far as they have walked."""
+        return [lane for lane in self.all if lane is not self.lane and lane.told.moments]
+
     @property
     def state(self) -> str:
         """As the transport bar knows it: running while any lane runs."""
@@ -86,10 +90,11 @@ def preset_of(choice: Choice, shared: Plane, preset: PlanePreset) -> tuple[Choic
     fields = {name for name in Plane.__dataclass_fields__}
     own, knobs, common = {}, {}, {}
     for name, value in preset.settings:
-        if name in ("solver", "evaluations"):
+        if name in ("solver", "evaluations", "exact"):
             own[name] = type(getattr(shared, name))(value)
         elif name in fields:
             common[name] = type(getattr(shared, name))(value)
         else:
             knobs[name] = float(value)
-    return replace(choice, solver=own.get("solver", ""), evaluations=own.get("evaluations", 0), knobs=tuple(knobs.items())), common
+    set_now = {"solver": "", "evaluations": 0, "exact": False, **own}
+    return replace(choice, **set_now, knobs=tuple(knobs.items())), common

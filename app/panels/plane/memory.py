@@ -21,6 +21,7 @@ def saved(panel: PlanePanel) -> dict:
         "chosen": panel.lanes.chosen,
         "job": job_to_dict(data.knobs.job()),
         "source": data.source(),
+        "from": data.wanted_source,
         "points": [list(point) for point in data.points],
         "page": panel.tabs.currentIndex(),
         "switches": {name: switch.isChecked() for name, switch in panel.stages.switches.items()},
@@ -37,6 +38,7 @@ def restore(panel: PlanePanel, state: dict) -> None:
     data.knobs.set_job(job)
     data.set_points(tuple((float(x), float(y)) for x, y in state["points"][:MOST_POINTS]))
     data.wanted = str(state["source"])
+    data.choose_source(str(state.get("from", "noise")))
     panel.lanes.set_choices(choices)
     panel.set_count(len(choices))
     panel.show_lane(min(max(int(state["chosen"]), 0), len(choices) - 1))

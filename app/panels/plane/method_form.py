@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QComboBox, QFormLayout, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QVBoxLayout, QWidget
 
 from app import theme
 from app.panels.plane.lane import Choice
@@ -31,6 +31,7 @@ class MethodForm(QWidget):
         self.methods, self.presets, self.solvers = QComboBox(), QComboBox(), QComboBox()
         self.evaluations = theme.pad(QSpinBox(minimum=0, maximum=MOST_EVALUATIONS, specialValueText="method's own"))
         self.evaluations.setKeyboardTracking(False)
+        self.exact = QCheckBox("Exact answer", toolTip="The known law of the eight Gaussians stands in for the network; nothing is trained")
         self.knobs = KnobSliders()
         rows = QFormLayout()
         rows.setContentsMargins(0, 0, 0, 0)
@@ -48,6 +49,7 @@ class MethodForm(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(8)
+        rows.addRow("", self.exact)
         box.addLayout(rows)
         box.addWidget(self.knobs)
         self.methods.activated.connect(self._on_method)
@@ -55,6 +57,7 @@ class MethodForm(QWidget):
         self.solvers.activated.connect(self._on_walk)
         self.evaluations.valueChanged.connect(self._on_walk)
         self.knobs.changed.connect(self._on_walk)
+        self.exact.toggled.connect(self._on_walk)
 
     def set_cards(self, cards: tuple[MethodCard, ...]) -> None:
         """The table of methods."""
@@ -86,6 +89,8 @@ class MethodForm(QWidget):
             self._show_card(card)
         self.solvers.setCurrentText(choice.solver or card.solvers[0])
         self.evaluations.setValue(choice.evaluations)
+        self.exact.setChecked(choice.exact)
+        self.exact.setEnabled(card.exact)
         for name, value in {**{knob.name: knob.default for knob in card.knobs}, **dict(choice.knobs)}.items():
             self.knobs.set_value(name, value)
         self._silent = False
@@ -124,9 +129,11 @@ class MethodForm(QWidget):
 
     @Slot()
     @Slot(int)
+    @Slot(bool)
     def _on_walk(self, *_value: object) -> None:
         if self._silent:
             return
         knobs = tuple((name, float(value)) for name, value in self.knobs.values().items())
-        self._choice = replace(self._choice, solver=self.solvers.currentText(), evaluations=self.evaluations.value(), knobs=knobs)
+        walk = {"solver": self.solvers.currentText(), "evaluations": self.evaluations.value(), "exact": self.exact.isChecked()}
+        self._choice = replace(self._choice, **walk, knobs=knobs)
         self.changed.emit(self._choice, False)

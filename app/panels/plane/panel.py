@@ -14,6 +14,7 @@ from app.jobs.plane import PlaneMethods
 from app.panels.base import Panel, Scene
 from app.panels.errands import Errands
 from app.panels.plane import memory, scenes
+from app.panels.plane.arrangements import ARRANGEMENTS, STANDARD
 from app.panels.plane.beside import Beside
 from app.panels.plane.desk import Desk
 from app.panels.plane.foot import Foot
@@ -77,6 +78,8 @@ class PlanePanel(Panel):
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
             getattr(bar, name).connect(partial(self._on_key, name))
         bar.install_keys(self)
+        self.beside.save_requested.connect(self.save_plot)
+        self.side.arrangement_chosen.connect(self.arrange_lanes)
         QShortcut(QKeySequence("Ctrl+Return"), self, activated=self.train, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
 
     @Slot(int)
@@ -96,6 +99,7 @@ class PlanePanel(Panel):
         self.side.show_lane(number, len(self.lanes.all))
         self.side.method.show_choice(self.lanes.lane.choice)
         self.stages.show_chosen(number)
+        self._allow_sources()
         self.redraw()
 
     @Slot(int)
@@ -106,6 +110,19 @@ class PlanePanel(Panel):
         self.show_losses()
         self.show_lane(self.lanes.chosen)
         self.touch()
+
+    @Slot(str)
+    def arrange_lanes(self, name: str) -> None:
+        """Put up methods side by side that show a point together, and run them."""
+        one = ARRANGEMENTS[name]
+        self.lanes.set_choices(list(one.lanes))
+        self.side.data.take({"source": "noise", **dict(one.shared)})
+        self.set_count(len(one.lanes))
+        for switch, box in self.stages.switches.items():
+            box.setChecked(switch in (*STANDARD, *one.switches))
+        self.show_page(0)
+        self.train()
+        self.show_message("info", name, one.sentence)
 
     @Slot()
     def train(self) -> None:
@@ -124,9 +141,14 @@ class PlanePanel(Panel):
         self.banner.hide()
         self.player.begin()
 
+    def _allow_sources(self) -> None:
+        cards = self.side.method.cards()
+        self.side.data.allow_sources(all(cards[lane.choice.method].any_source for lane in self.lanes.all if lane.choice.method in cards))
+
     @Slot(object, bool)
     def _on_choice(self, choice: Choice, other_network: bool) -> None:
         self.lanes.lane.choice = choice
+        self._allow_sources()
         self.touch()
         if not other_network and self.lanes.lane.told.job is not None:
             self._tune.start()
@@ -227,6 +249,7 @@ class PlanePanel(Panel):
     def _tell(self, lane: Lane, at: int) -> None:
         moment = lane.told.moments[at] if at >= 0 else lane.told.learning
         card = lane.told.card or self.side.method.card()
+        self.beside.show_plots(lane.told.plots, moment)
         self.foot.equation.setText(moment.says if moment is not None else card.equation if card else "")
         if card is not None:
             reference = SOURCES.format(card.arxiv) if card.arxiv else ""

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from app.panels.plane.lane import Choice
+import numpy as np
+
+from app.panels.plane.arrangements import ARRANGEMENTS, STANDARD, Arrangement, several
+from app.panels.plane.data_form import DRAWN
+from app.protocol.payloads import Image
 
 if TYPE_CHECKING:
     from app.panels.plane.panel import PlanePanel
 
-UPDATES = 500
-"""Of each of four networks: enough to see, and soon there."""
+UPDATES, PARTICLES = 500, 4000
+"""Of each network and on each stage, where several stand side by side: enough to see, and soon there."""
 
 
 def one(panel: PlanePanel) -> Iterator[Any]:
@@ -26,37 +30,82 @@ def one(panel: PlanePanel) -> Iterator[Any]:
     yield 0.5
 
 
-def four(panel: PlanePanel) -> Iterator[Any]:
-    """Four methods from the same noise."""
-    panel.lanes.set_choices([Choice(method=name) for name in ("flow-matching", "edm", "vp", "realnvp")])
-    panel.set_count(4)
-    panel.side.data.knobs.set_job(replace(panel.side.data.knobs.job(), train_steps=UPDATES, samples=4000))
+def played(panel: PlanePanel, arrangement: Arrangement, share: float) -> Iterator[Any]:
+    """Methods side by side, at a share of their way."""
+    while not panel.side.method.cards():
+        yield 0.2
+    panel.show_page(0)
+    panel.lanes.set_choices(list(arrangement.lanes))
+    panel.set_count(len(arrangement.lanes))
+    for switch, box in panel.stages.switches.items():
+        box.setChecked(switch in (*STANDARD, *arrangement.switches))
+    panel.side.data.knobs.set_job(replace(panel.side.data.knobs.job(), train_steps=UPDATES, samples=PARTICLES))
+    panel.side.data.take({"data": "moons", "source": "noise", **arrangement.shared})
+    panel.show_lane(0)
     panel.train()
     for lane in panel.lanes.all:
         yield lane.handle
-    panel.player.go(panel.player.replay.count * 7 // 10)
+    panel.player.go(round((panel.player.replay.count - 1) * share))
     yield 0.5
+
+
+def four(panel: PlanePanel) -> Iterator[Any]:
+    """Four methods from the same noise."""
+    yield from played(panel, Arrangement(sentence="", lanes=several("flow-matching", "edm", "vp", "realnvp")), 0.7)
+
+
+def guided(panel: PlanePanel) -> Iterator[Any]:
+    """Classifier guidance and classifier-free guidance, learned and exact, with the two scores they add up."""
+    yield from played(panel, ARRANGEMENTS["Two guidances and their referee"], 0.8)
+
+
+def straight(panel: PlanePanel) -> Iterator[Any]:
+    """What reflow does to the paths, and how straight each round is."""
+    yield from played(panel, ARRANGEMENTS["Reflow straightens"], 1.0)
+    panel.beside.choice.setCurrentText("Round by round")
+    yield 0.3
+
+
+def between(panel: PlanePanel) -> Iterator[Any]:
+    """From eight Gaussians to moons: chords cross, the flow does not."""
+    yield from played(panel, ARRANGEMENTS["From eight Gaussians to moons"], 0.6)
 
 
 def bent(panel: PlanePanel) -> Iterator[Any]:
-    """The plane bent layer by layer, and what the layers have made of the noise."""
-    panel.lanes.set_choices([Choice(method=name) for name in ("realnvp", "nice")])
-    panel.set_count(2)
-    panel.side.data.knobs.set_job(replace(panel.side.data.knobs.job(), train_steps=UPDATES, samples=4000))
-    for name in ("grid", "start"):
-        panel.stages.switches[name].setChecked(True)
-    panel.train()
-    for lane in panel.lanes.all:
-        yield lane.handle
-    panel.player.go(panel.player.replay.count - 1)
-    yield 0.5
+    """The plane bent layer by layer and through time, and what becomes of the noise."""
+    yield from played(panel, ARRANGEMENTS["Layers and streams"], 1.0)
+
+
+def levels(panel: PlanePanel) -> Iterator[Any]:
+    """One row of the EDM table with its coefficients, and the guessed points."""
+    yield from played(panel, Arrangement(sentence="", lanes=several("edm"), switches=("clean",)), 0.6)
+    panel.beside.choice.setCurrentText("Coefficients")
+    yield 0.3
+
+
+def drawn(panel: PlanePanel) -> Iterator[Any]:
+    """A cloud from the pen."""
+    turn = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+    heart = np.stack([16 * np.sin(turn) ** 3, 13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)], 1) / 9
+    panel.side.data.set_points(tuple((float(x), float(y)) for x, y in heart))
+    yield from played(panel, Arrangement(sentence="", lanes=several("flow-matching"), shared={"data": DRAWN}), 1.0)
+
+
+def pictured(panel: PlanePanel) -> Iterator[Any]:
+    """A picture as density."""
+    y, x = np.mgrid[1:-1:64j, -1:1:64j]
+    crescent = (x**2 + y**2 < 0.8) & ((x - 0.35) ** 2 + (y - 0.2) ** 2 > 0.4)
+    grey = np.where(crescent, 20, 250).astype(np.uint8)
+    panel.side.data.set_picture(Image(np.repeat(grey[:, :, None], 3, 2)))
+    yield from played(panel, Arrangement(sentence="", lanes=several("rectified-flow"), shared={"data": "picture"}), 1.0)
 
 
 def desk(panel: PlanePanel) -> Iterator[Any]:
     """Every solver of two methods."""
     while not panel.side.method.cards():
         yield 0.2
-    panel.lanes.set_choices([Choice(method=name) for name in ("flow-matching", "edm")])
+    panel.side.data.take({"data": "moons"})
+    panel.lanes.set_choices(list(several("flow-matching", "edm")))
     panel.set_count(2)
     panel.show_page(1)
     panel.desk.all_solvers.setChecked(True)
@@ -65,4 +114,7 @@ def desk(panel: PlanePanel) -> Iterator[Any]:
     yield 0.5
 
 
-SCENES = [("", one), ("four", four), ("bent", bent), ("desk", desk)]
+SCENES = [
+    ("", one), ("four", four), ("guided", guided), ("straight", straight), ("between", between), ("bent", bent), ("levels", levels),
+    ("drawn", drawn), ("pictured", pictured), ("desk", desk),
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The chosen lane's walk as a file: animation, picture, positions."""
+"""The chosen lane's walk as a file: animation and picture, with the walks beside it, and positions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QFileDialog, QToolButton
 
 from app.jobs.plane import ExportPlane
+from app.panels.plane.lane import Told
 from app.protocol.payloads import Result
 from app.widgets.icons import icon
 
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
 KINDS = "Animation (*.gif);;Picture of this moment (*.png);;All positions (*.npz);;Positions of this moment (*.csv)"
 
 
+def title_of(told: Told) -> str:
+    """The name of a run's method."""
+    return told.card.title if told.card else ""
+
+
 class Sharing(QObject):
     """A button, and what it does."""
 
     def __init__(self, panel: PlanePanel) -> None:
         super().__init__(panel)
         self._panel = panel
-        self.button = QToolButton(text="Save …", toolTip="Save the walk: animation (GIF), picture (PNG), positions (NPZ, CSV)")
+        tip = "Save the walks on stage: animation (GIF), picture (PNG); positions of the chosen one (NPZ, CSV)"
+        self.button = QToolButton(text="Save …", toolTip=tip)
         self.button.setIcon(icon("save"))
         self.button.clicked.connect(self.ask)
 
@@ -42,7 +49,12 @@ class Sharing(QObject):
         """Write the chosen lane's walk."""
         panel, told = self._panel, self._panel.lanes.lane.told
         at = max(panel.moment_of(panel.lanes.lane), 0)
-        job = ExportPlane(path=path, moments=tuple(told.moments), at=at, data=told.cloud, method=told.card.title if told.card else "")
+        others = panel.lanes.others() if path.lower().endswith((".gif", ".png")) else []
+        beside = tuple(other.told.moments[other.told.beside(told, k)] for other in others for k in range(len(told.moments)))
+        job = ExportPlane(
+            path=path, moments=tuple(told.moments), at=at, data=told.cloud, method=title_of(told), others=beside,
+            titles=tuple(title_of(other.told) for other in others),
+        )  # fmt: skip
         panel.errands.run(job, self._on_saved, progress=panel.foot.tell_progress)
 
     def _on_saved(self, result: Result) -> None:

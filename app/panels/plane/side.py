@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QButtonGroup, QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from app.panels.plane.arrangements import ARRANGEMENTS
 from app.panels.plane.data_form import DataForm
 from app.panels.plane.method_form import MethodForm
 from app.widgets.scrolled import fill
 
 COUNTS = (1, 2, 4)
 WIDTH = 288
+NO_ARRANGEMENT = "Show me …"
 
 
 class Side(QWidget):
     """Joins the forms."""
 
     count_chosen = Signal(int)
+    arrangement_chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -24,6 +27,10 @@ class Side(QWidget):
         self.method, self.data = MethodForm(), DataForm()
         self.train = QPushButton("Train", toolTip="Train every lane's network and walk the particles (Ctrl+Enter)")
         self.train.setProperty("role", "primary")
+        self.arrangements = QComboBox(accessibleName="Show me", toolTip="Methods side by side that show a point together; trains them")
+        self.arrangements.addItems([NO_ARRANGEMENT, *ARRANGEMENTS])
+        for number, one in enumerate(ARRANGEMENTS.values(), 1):
+            self.arrangements.setItemData(number, one.sentence, Qt.ItemDataRole.ToolTipRole)
         self.lane = QLabel("Method")
         self.lane.setProperty("role", "title")
         self._counts = QButtonGroup(self)
@@ -32,6 +39,7 @@ class Side(QWidget):
         box.setContentsMargins(12, 8, 12, 12)
         box.setSpacing(10)
         box.addWidget(self.train)
+        box.addWidget(self.arrangements)
         box.addLayout(self._head())
         box.addWidget(self.method)
         line = QFrame(frameShape=QFrame.Shape.HLine)
@@ -41,6 +49,13 @@ class Side(QWidget):
         box.addStretch(1)
         fill(self, inside)
         self._counts.idClicked.connect(self.count_chosen)
+        self.arrangements.activated.connect(self._on_arrangement)
+
+    @Slot(int)
+    def _on_arrangement(self, number: int) -> None:
+        if number > 0:
+            self.arrangements.setCurrentIndex(0)
+            self.arrangement_chosen.emit(self.arrangements.itemText(number))
 
     def _head(self) -> QHBoxLayout:
         row = QHBoxLayout()

@@ -18,12 +18,18 @@ SECTORS = 4
 SWITCHES = (
     ("data", "Data", "Held-out points of the data", True),
     ("field", "Field", "The field of this moment as arrows; the longest stand for the largest", True),
-    ("density", "Density", "The method's density, where it has one, once the run has ended", True),
+    ("density", "Density", "The noised data of this moment; at the end the method's own density, where it has one", True),
     ("paths", "Paths", f"The ways of {PATHS} particles so far", False),
     ("grid", "Grid", "A lattice of the noise, carried along: how the plane is bent", False),
     ("start", "By start", "Colour particles by the quarter of the noise they began in", False),
+    ("clean", "x̂₀", "Where the network believes the data points are, from here", False),
+    ("parts", "Two scores", "The arrows that guidance adds up: the score without a label, and what it adds", False),
+    ("chords", "Chords", "Straight lines from start to data, as the training pairs them: they cross, the flow does not", False),
 )
-HELD_OUT, PARTICLES = 0, 1
+OFFERED = {"clean": "clean", "parts": "parts", "chords": "chords"}
+"""Switches that are there only where a run has told something to show: name -> part of `Told`."""
+HELD_OUT, PARTICLES, CLEAN = 0, 1, 2
+CLEAN_INK, CHORD_INK, PART_INKS = 3, 6, (0, 5)
 """Layers of a stage."""
 COLUMNS = {1: 1, 2: 2, 4: 2}
 
@@ -41,6 +47,8 @@ class Stages(QWidget):
         self.stages: list[PlaneStage] = []
         self.switches = {name: QCheckBox(title, toolTip=tip, checked=on) for name, title, tip, on in SWITCHES}
         self._behind: list[object] = []
+        for name in OFFERED:
+            self.switches[name].hide()
         row = QHBoxLayout()
         row.setContentsMargins(12, 6, 12, 0)
         row.setSpacing(14)
@@ -93,12 +101,16 @@ class Stages(QWidget):
         shown = MOST_SHOWN // len(self.stages)
         stage.set_title(title_of(told, moment, shown, brief=len(self.stages) > 1))
         self._show_behind(number, told, moment)
+        self._offer(number, told)
         held_out = told.cloud.xy[: shown // 4] if self.on("data") and told.cloud is not None else np.zeros((0, 2))
         scale = 1.0 if moment is None else scale_of(moment)
         stage.set_points(held_out / scale if moment is None or moment.way != "back" else held_out, ink=1, layer=HELD_OUT)
         xy = np.zeros((0, 2)) if moment is None else moment.xy[:shown] / scale
         stage.set_points(xy, groups=self._sectors(told, len(xy)), ink=0, layer=PARTICLES)
-        stage.set_paths(self._paths(told, moment, index))
+        clean = belonging(told.clean, moment) if self.on("clean") else None
+        stage.set_points(np.zeros((0, 2)) if clean is None else clean.xy / scale, ink=CLEAN_INK, layer=CLEAN)
+        lines, chords = self._paths(told, moment, index), self._chords(told, moment)
+        stage.set_paths(lines + chords, [1] * len(lines) + [CHORD_INK] * len(chords))
 
     def show_drawn(self, points: np.ndarray) -> None:
         """The cloud that is being drawn, on the first stage."""
@@ -113,17 +125,23 @@ class Stages(QWidget):
 
     def _show_behind(self, number: int, told: Told, moment: Particles | None) -> None:
         """Field and density stand still while particles move between two kept moments: paint them only when they change."""
-        field = next((arrows for arrows in told.fields if moment is not None and arrows.index == moment.index), None)
-        field = field if self.on("field") and moment is not None and moment.way in ("walk", "back") else None
-        density = told.density if self.on("density") and moment is not None and moment.way == "walk" and moment.last else None
-        key = (id(field), id(density))
+        walking = moment is not None and moment.way == "walk"
+        field = belonging(told.fields, moment) if self.on("field") and moment is not None and moment.way in ("walk", "back") else None
+        parts = next((one for one in told.parts if one[0].index == moment.index), None) if self.on("parts") and walking else None
+        own = told.density if walking and moment.last else None
+        density = (own or belonging(told.marginals, moment)) if self.on("density") and walking else None
+        key = (id(field), id(density), id(parts))
         if self._behind[number] == key:
             return
         self._behind[number] = key
         stage = self.stages[number]
         scale = 1.0 if moment is None else scale_of(moment)
         nothing = np.zeros((0, 2))
-        stage.set_field(*((nothing, nothing) if field is None else self._thinned(field.at / scale, field.arrows)))
+        if parts is not None:
+            at, inks = (np.concatenate([one.at for one in parts]) / scale, np.repeat(PART_INKS, len(parts[0].at)))
+            stage.set_field(at, np.concatenate([one.arrows for one in parts]), inks)
+        else:
+            stage.set_field(*((nothing, nothing) if field is None else self._thinned(field.at / scale, field.arrows)))
         stage.set_density(None if density is None else np.exp(density.values - density.values.max()), density.kind if density else "")
 
     def _thinned(self, at: np.ndarray, arrows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,6 +170,19 @@ class Stages(QWidget):
             lines += lattice_lines(lattice) if lattice is not None and moment.way == "walk" else []
         return lines
 
+    def _chords(self, told: Told, moment: Particles | None) -> list[np.ndarray]:
+        if not self.on("chords") or told.chords is None or moment is None or moment.way != "walk":
+            return []
+        return list(np.stack([told.chords.at, told.chords.at + told.chords.arrows], 1))
+
+    def _offer(self, number: int, told: Told) -> None:
+        """Show the switches of what any lane has told; the first lane asks anew."""
+        for name, part in OFFERED.items():
+            there = bool(getattr(told, part)) if name != "chords" else told.chords is not None
+            shown = there or (number > 0 and not self.switches[name].isHidden())
+            if self.switches[name].isHidden() == shown:
+                self.switches[name].setVisible(shown)
+
     @Slot(float, float)
     def _on_clicked(self, *_at: float) -> None:
         self.chosen.emit(self.stages.index(self.sender()))
@@ -160,6 +191,11 @@ class Stages(QWidget):
     def _on_switch(self, _on: bool) -> None:
         self._behind = [None] * len(self.stages)
         self.switched.emit()
+
+
+def belonging(kept: list, moment: Particles | None):
+    """What was told with that moment, or None."""
+    return next((one for one in kept if moment is not None and one.index == moment.index), None)
 
 
 def lattice_lines(lattice: Particles) -> list[np.ndarray]:

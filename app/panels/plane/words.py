@@ -8,6 +8,17 @@ from app.panels.plane.lane import Lane, Told
 from app.protocol.plane import Particles
 from app.widgets.fact_rows import Row
 
+REPORTED = (
+    ("field_error", "Error of the field", "Mean |field − exact field| over mean |exact field| where the particles are, over the whole way"),
+    ("straightness", "Straightness", "S = ∫ E|(Z1 − Z0) − v|² dt, of each round if there are several; 0: one Euler step is exact"),
+    ("squared_displacement", "Displacement²", "E|Z1 − Z0|²: what the coupling costs"),
+    ("scaling_spectrum", "Scaling", "exp(−a): how widely the data vary along each direction, once unbent"),
+    ("inverse_error", "Inverse error", "Largest difference after going there and back"),
+    ("evaluations_forward", "Data to noise", "Evaluations of the adaptive solver"),
+    ("evaluations_back", "Noise to data", "Evaluations of the adaptive solver"),
+    ("hutchinson_error", "Hutchinson's error", "Root mean square of log p with one random probe against the exact trace, in nats"),
+)
+"""Facts that a method reports of itself: name, title, meaning."""
 WAYS = {"walk": "noise to data", "back": "data to noise", "training": "a quick look while it learns", "layers": "layer by layer"}
 SOURCES = "arXiv {}"
 EMPTY = "Press Train (Ctrl+Enter): in a few seconds particles travel from noise to the data you chose."
@@ -82,9 +93,12 @@ def _measured(facts: dict) -> list[Row]:
         ("of fresh data", f"{facts['data_distance']:.4f}", "The same between two fresh samples of the data: what a perfect method gets"),
     ]  # fmt: skip
     if "nll_nats" in facts:
-        rows.append(("Held-out points", f"{facts['nll_nats']:.3f} nats", f"Mean of −log p, {facts['density']}"))
-    for name, words in (("straightness", "Straightness"), ("straightness_by_round", "Straightness"), ("inverse_error", "Inverse error")):
-        if isinstance(facts.get(name), float):
-            rows.append((words, figure(facts[name])))
+        nats = facts["nll_nats"]
+        each = f"{nats:.3f} nats, {nats / math.log(2) / 2:.3f} bits/dim"
+        rows.append(("Held-out points", each, f"Mean of −log p, {facts['density']}; bits for each of the two dimensions"))
+    for name, words, tip in REPORTED:
+        if name in facts:
+            values = facts[name] if isinstance(facts[name], list) else [facts[name]]
+            rows.append((words, "  ".join(figure(value) for value in values), tip))
     rows.append(("Walk", f"{facts['walk_seconds']:.2f} s"))
     return rows

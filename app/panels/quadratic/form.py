@@ -94,6 +94,14 @@ class Form(QWidget):
         self.start = job.start
         self._enable()
 
+    def drag_axis(self, number: int, size: float, angle: float) -> None:
+        """An axis was dragged: another size of its eigenvalue, whose sign stays, and another angle."""
+        name = ("first", "second")[number]
+        sign = -1.0 if self.axes.values()[name] < 0 else 1.0
+        self.axes.set_value(name, max(round(sign * size, 2), AXES[number].lo))
+        self.axes.set_value("angle", round(angle, 1))
+        self.changed.emit()
+
     def _enable(self) -> None:
         flat = self.knobs.value("spectrum") == "given"
         for name in ("first", "second", "angle"):

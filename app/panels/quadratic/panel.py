@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from app.jobs.quadratic import Quadratic
 from app.panels.base import INSPECTOR_WIDTH, Panel, Scene
-from app.panels.quadratic import scenes
+from app.panels.quadratic import ellipse, scenes
 from app.panels.quadratic.form import Form
 from app.panels.quadratic.words import COLOURS, EMPTY, EQUATION, WATCH, rows_of
 from app.panels.replay import Replay
@@ -46,6 +46,8 @@ class QuadraticPanel(Panel):
         self.heights.set_log(y=True)
         self.replay, self.handle = Replay(self, PACE_MS), None
         self.land: Landscape | None = None
+        self._level = 1.0
+        """Height above the lowest point of the ellipse whose axes are dragged."""
         self.paths: dict[str, DescentPath] = {}
         self.facts: dict[str, Any] = {}
         self.inspector.setMinimumWidth(INSPECTOR_WIDTH)
@@ -68,6 +70,7 @@ class QuadraticPanel(Panel):
             (self.form.changed, self._on_changed), (self.form.invalid, self.show_error), (self._ask.timeout, self.run),
             (self.form.preset_told, partial(self.show_message, "info")), (self.stage.handle_moved, self._on_dragged),
             (self.replay.moved, self.show_step), (self.heights.cursor_moved, self._on_cursor),
+            (self.heights.save_requested, self.save_plot),
         ):  # fmt: skip
             signal.connect(slot)
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
@@ -95,9 +98,15 @@ class QuadraticPanel(Panel):
         self._ask.start()
 
     @Slot(str, float, float)
-    def _on_dragged(self, _name: str, x: float, y: float) -> None:
-        self.form.start = (round(x, 4), round(y, 4))
-        self._on_changed()
+    def _on_dragged(self, name: str, x: float, y: float) -> None:
+        if name == START:
+            self.form.start = (round(x, 4), round(y, 4))
+            self._on_changed()
+        elif self.land is not None:
+            if not self.form.start and self.paths:  # else the hardest start, and with it the scale, would run away under the pointer
+                self.form.start = tuple(next(iter(self.paths.values())).points[0].round(4).tolist())
+            size, angle = ellipse.read(name, x, y, self.land.centre, self._level)
+            self.form.drag_axis(ellipse.HANDLES.index(name), size, angle)
 
     @Slot(str, object)
     def _on_record(self, channel: str, payload: Any) -> None:
@@ -130,7 +139,10 @@ class QuadraticPanel(Panel):
             side = len(self.land.values)
             self.stage.set_span(self.land.reach * side / (side - 1), self.land.centre)  # its values reach the corners, as middles of cells
             height = np.nanmax(np.abs(self.land.values - self.land.level)) or 1.0
-            rising = self.land.level + height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2
+            if self.stage.held not in ellipse.HANDLES:
+                job = self.form.job()
+                self._level = ellipse.level_of(job.eigenvalues, self.land.reach)
+            rising = np.append(self.land.level + height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2, self.land.level + self._level)
             falling = [] if self.land.definite else self.land.level - height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2
             self.stage.set_contours(self.land.values, np.sort(np.append(rising, falling)))
         for key in set(self.heights.curves()) - {*self.paths, *(f"{name} bound" for name in self.paths)}:
@@ -159,8 +171,7 @@ class QuadraticPanel(Panel):
         step, names = max(self.replay.index - 1, 0), list(self.paths)
         self.stage.set_paths([self.paths[name].points[: step + 1] for name in names], [COLOURS[name] for name in names], dots=True)
         flat = len(self.facts.get("eigenvalues", (0, 0))) == 2
-        self.stage.set_handles({START: tuple(self.paths[names[0]].points[0])} if names and flat else {START: self.form.start}
-                               if len(self.form.start) == 2 and flat else {})  # fmt: skip
+        self.stage.set_handles(self._handles() if flat else {})
         self.stage.set_title("f over the plane; the paths so far" if flat else "f over the axes of the extreme eigenvalues")
         self.heights.set_cursor(float(step) if names else None)
         bar, count = self.transport, self.replay.count
@@ -171,6 +182,15 @@ class QuadraticPanel(Panel):
         told = [f"{self.paths[name].title}: {rows_of({}, self.paths[name], step)[0][1]}" for name in names[1:]]
         rows = [*rows_of(self.facts, first, step), *((name.split(": ")[0], name.split(": ")[1]) for name in told)]
         self.inspector.set_content(first.title if first else "Descent", rows, EQUATION, WATCH, "Hestenes and Stiefel 1952; Polyak 1964")
+
+    def _handles(self) -> dict[str, tuple[float, float]]:
+        """The start, and the half axes of one level."""
+        axes = {}
+        if self.land is not None and self.form.knobs.value("spectrum") == "given":
+            job = self.form.job()
+            axes = ellipse.ends(job.eigenvalues, job.angle, self.land.centre, self._level, self.land.reach)
+        start = tuple(next(iter(self.paths.values())).points[0].tolist()) if self.paths else self.form.start
+        return {**axes, START: start} if len(start) == 2 else axes
 
     @Slot(float)
     def _on_cursor(self, x: float) -> None:
@@ -196,4 +216,5 @@ class QuadraticPanel(Panel):
         return scenes.SCENES
 
     def key_help(self) -> list[tuple[str, str]]:
-        return [("Drag the start", "Descend from elsewhere"), ("Wheel, double-click", "Zoom, show all")]
+        drags = [("Drag the start", "Descend from elsewhere"), ("Drag λ₁, λ₂", "Stretch and turn the landscape")]
+        return [*drags, ("Wheel, double-click", "Zoom, show all")]

@@ -17,7 +17,7 @@ TITLES = {
 EQUATION = "f(x) = x'Ax / 2 − b'x,   r = b − Ax"
 WATCH = (
     "Steepest descent zig-zags in a long valley, since each step ends where the next gradient stands at a right angle to it. Conjugate "
-    "gradients need two steps in the plane, however long the valley is: drag the start, the eigenvalues and the angle."
+    "gradients need two steps in the plane, however long the valley is: drag the start, and the ends λ₁ and λ₂ of one level's axes."
 )
 EMPTY = "A landscape appears here at once."
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {

@@ -73,6 +73,12 @@ class Commands(QObject):
         errand = self._panel.errands.run(steer, self._steered, key="steer", failed=self._not_steered, progress=self._on_progress)
         errand.handle.preview.connect(stage.play.show_text)
 
+    @Slot()
+    def without_bias(self) -> None:
+        """Before and after the selection bias is removed, all else as set."""
+        self._panel.side_form.gates.bias.setChecked(False)
+        self.before_and_after()
+
     def _steered(self, result: Result) -> None:
         self._panel.timeline.set_busy("")
         self._panel.stage.play.show_report(result.files["report"])

@@ -24,7 +24,6 @@ class TogetherPage(Page):
         super().__init__(parent)
         self.map, self._words = GridMap("Experts visited together", least=18, row_height=20), self.words()
         self._summary: RoutingSummary | None = None
-        self._row = 0
         self.map.set_tip(self._tip)
         self.map.set_empty_text("Which experts go together stands here once a text has been read.")
         self.column.addWidget(self._words)
@@ -33,10 +32,6 @@ class TogetherPage(Page):
 
     def show_reading(self, reading: Reading | None) -> None:
         self._summary = reading.summary if reading else None
-        self._show()
-
-    def set_row(self, row: int) -> None:
-        self._row = row
         self._show()
 
     def _show(self) -> None:

@@ -34,7 +34,8 @@ class Looking(QObject):
         panel, token = self._panel, self._panel.runs.reading.position - 1
         panel.stage.text.select(token)
         panel.stage.text.set_shown(token + 1 if panel.runs.state == RUNNING and not panel.runs.active else None)
-        panel.stage.bias.select(self.row, token)
+        for page in (panel.stage.bias, panel.stage.work):
+            page.select(self.row, token)
         panel.stage.reveal(token)
         self._behind = panel.runs.writing and self._rest.isActive()
         if not self._behind:
@@ -63,12 +64,12 @@ class Looking(QObject):
     @Slot(int)
     def set_row(self, row: int) -> None:
         """Look at another layer."""
-        panel = self._panel
+        panel, before = self._panel, self.row
         self.row = self.wanted = row
         panel.side.set_row(row)
         panel.stage.text.set_row(row)
-        for page in panel.stage.all_pages:
-            page.set_row(row)
+        if row != before:
+            panel.show_row(row)
         if panel.runs.reading and panel.runs.reading.position:
             self.moved()
         panel.touch()

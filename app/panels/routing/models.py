@@ -39,8 +39,9 @@ class Models(QObject):
         facts, form = result.facts, self._panel.side_form
         self.known = True
         found = [(BUILT_IN, str(one["folder"]), str(one["title"])) for one in facts.get("checkpoints", ())]
-        own = [choice for choice in form.choices() if choice[0] != BUILT_IN]
-        form.set_choices([*found, *own])
+        added = [(str(one["key"]), "", str(one["title"])) for one in facts.get("added", ())]
+        own = [choice for choice in form.choices() if choice[0] != BUILT_IN and choice[0] not in [one[0] for one in added]]
+        form.set_choices([*added, *found, *own])
         missing = "" if form.source["checkpoint"] or facts.get("ready") else str(facts.get("sentence"))
         self._panel.stage.show_missing("" if self._panel.runs.reading else missing, str(facts.get("hint", "")))
 
@@ -80,8 +81,7 @@ class Models(QObject):
     @Slot(object)
     def side_by_side(self, job: TrainMoe) -> None:
         """The same training under each kind of balancing."""
-        for one in side_by_side(job, str(paths.data_dir() / "training" / "side-by-side")):
-            self._panel.trainings.start(one)
+        self._panel.trainings.race(side_by_side(job, str(paths.data_dir() / "training" / "side-by-side")))
 
     @Slot(object)
     def tune(self, job: TrainMoe) -> None:

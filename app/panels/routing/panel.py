@@ -79,6 +79,12 @@ class RoutingPanel(Panel):
         self._stale = set(self.stage.all_pages)
         self.on_page()
 
+    def show_row(self, row: int) -> None:
+        """Another layer is looked at: the page in sight shows it now, the others when they come into sight."""
+        for page in self.stage.all_pages:
+            page.set_row(row)
+        self.on_summed()
+
     @Slot()
     def on_page(self) -> None:
         """Another page is in sight, or what it shows has changed."""

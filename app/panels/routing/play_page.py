@@ -11,6 +11,8 @@ from app.widgets.balance_strip import BalanceStrip
 from app.widgets.steady_label import SteadyLabel
 
 SIDES = ("before", "after")
+LONGEST = 24
+"""Characters of a token that are shown."""
 TEACH = (
     "Switch experts off or force them, change how many a token visits, or remove the bias (at the left), then press “Before and after”: "
     "the same text is read twice, and both versions write on."
@@ -98,5 +100,5 @@ def rows_of(before: SteeredSide, after: SteeredSide) -> list[tuple[str, str, str
     rows.append(("visits to experts", f"{before.visits:,}", f"{after.visits:,}"))
     if before.dropped or after.dropped:
         rows.append(("choices turned away", f"{before.dropped:,}", f"{after.dropped:,}"))
-    likely = [", ".join(f"{shown(text)} {p:.0%}" for text, p in side.next_tokens[:3]) for side in (before, after)]
+    likely = ["\n".join(f"{shown(text)[:LONGEST]} {p:.0%}" for text, p in side.next_tokens[:3]) for side in (before, after)]
     return [*rows, ("likeliest next tokens", *likely)]

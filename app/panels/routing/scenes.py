@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from app.jobs.moe import TrainMoe
 from app.jobs.routing import EXAMPLE
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 OTHER = "12 + 30 = 42\n7 * 8 = 56\n100 - 1 = 99\n5, 10, 15, 20, 25, 30\n81 / 9 = 9 remainder 0\n"
 WAIT_S, LOOK_EVERY_S, TOKEN = 120.0, 0.2, 24
+RACE_STEPS, RACE_DOCUMENTS = 40, 1000
 
 
 def text(panel: RoutingPanel) -> Iterator[Any]:
@@ -35,6 +37,35 @@ def _page(name: str):
         yield 0.3
 
     return scene
+
+
+def change(panel: RoutingPanel) -> Iterator[Any]:
+    """Loads of what was written against those of the prompt."""
+    panel.stage.pages.setCurrentWidget(panel.stage.load)
+    panel.stage.load.set_phase("change")
+    yield 0.3
+    panel.stage.load.set_phase("all")
+
+
+def work(panel: RoutingPanel) -> Iterator[Any]:
+    """Shared and routed experts, and what checks of drafts read."""
+    panel.stage.pages.setCurrentWidget(panel.stage.work)
+    if not panel.stage.missing:
+        panel.side_form.form.set_value("draft_length", 4)
+        panel.commands.read()
+        yield panel.runs.handle
+        panel.side_form.form.set_value("draft_length", 0)
+        panel.runs.look(TOKEN)
+    yield 0.3
+
+
+def training(panel: RoutingPanel) -> Iterator[Any]:
+    """Some updates of one mixture under each kind of balancing, side by side."""
+    panel.stage.pages.setCurrentWidget(panel.stage.training)
+    panel.models.side_by_side(TrainMoe(steps=RACE_STEPS, documents=RACE_DOCUMENTS))
+    yield from _until(lambda: not panel.trainings.active)
+    panel.trainings.stop()
+    yield 0.3
 
 
 def specialists(panel: RoutingPanel) -> Iterator[Any]:
@@ -77,6 +108,6 @@ def _until(there) -> Iterator[float]:
 
 
 SCENES = [
-    ("", text), ("bias", _page("bias")), ("together", _page("together")), ("flow", _page("flow")), ("specialists", specialists),
-    ("pair", pair), ("play", play), ("training", _page("training")),
+    ("", text), ("change", change), ("bias", _page("bias")), ("together", _page("together")), ("flow", _page("flow")), ("work", work),
+    ("specialists", specialists), ("pair", pair), ("play", play), ("training", training),
 ]  # fmt: skip

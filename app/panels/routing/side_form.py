@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from app.jobs.routing import BUILT_IN, Routing
 from app.panels.routing.gates_form import GatesForm
@@ -15,6 +15,7 @@ from app.widgets.param_form import ParamForm
 
 SKIPPED = ("off", "force", "experts_a_token", "use_bias", "capacity_factor", "model", "checkpoint", "device")
 OWN = "own"
+LEAST_FIELD = 56
 
 
 class SideForm(QScrollArea):
@@ -36,6 +37,7 @@ class SideForm(QScrollArea):
         self._model, self._checkpoint = BUILT_IN, ""
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # what stands in it has the focus
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(288)
         self._build()
@@ -60,6 +62,8 @@ class SideForm(QScrollArea):
         buttons.addWidget(self.read, 1)
         buttons.addWidget(self.step)
         self.form.editor("text").setFixedHeight(132)
+        for box in self.form.findChildren(QAbstractSpinBox):
+            box.setMinimumWidth(LEAST_FIELD)  # a field with a button beside it still fits
         self.form.changed.connect(self._on_changed)
         self.form.invalid.connect(self.invalid)
         self.gates.changed.connect(self._on_changed)

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QToolButton, Q
 
 from app import theme
 from app.panels.routing.page import Page
-from app.panels.routing.reading import shown
+from app.panels.routing.reading import Reading, shown
 from app.protocol.routing import SpecialistTable
 from app.widgets.grid_map import GridMap
 from app.widgets.interval_rows import Interval, IntervalRows
@@ -33,7 +33,7 @@ class SpecialistPage(Page):
         super().__init__(parent)
         self.map, self.rows = GridMap("Share of each label's tokens that visit each expert", least=14, left=104), IntervalRows("Intervals")
         self._tables: dict[str, SpecialistTable] = {}
-        self._kind, self._row, self._expert = "domain", 0, 0
+        self._kind, self._expert = "domain", 0
         self._words, self._pick = self.words(TEACH), self.words(role="heading")
         self.tokens = theme.pad(QSpinBox())
         self.measure = QPushButton("Measure", toolTip="Read held-out documents of every domain")
@@ -81,9 +81,10 @@ class SpecialistPage(Page):
         if not words and self._tables:
             self._show()
 
-    def set_row(self, row: int) -> None:
-        self._row = row
-        self._show()
+    def show_reading(self, reading: Reading | None) -> None:
+        """What was measured, for the layer looked at: it is not about the text."""
+        if self._tables:
+            self._show()
 
     def set_expert(self, expert: int) -> None:
         """Another expert is looked at."""

@@ -16,6 +16,7 @@ from app.panels.routing.reading import Reading
 from app.panels.routing.specialist_page import SpecialistPage
 from app.panels.routing.training_page import TrainingPage
 from app.panels.routing.welcome import Welcome
+from app.panels.routing.work_page import WorkPage
 from app.widgets.elided_label import ElidedLabel
 from app.widgets.routed_text import RoutedText
 
@@ -32,7 +33,8 @@ class Stage(QWidget):
         super().__init__(parent)
         self.text, self.welcome, self.pages = RoutedText(), Welcome(), QTabWidget()
         self.load, self.bias, self.together, self.flow = LoadPage(), BiasPage(), TogetherPage(), FlowPage()
-        self.specialists, self.pair, self.play, self.training = SpecialistPage(), PairPage(), PlayPage(), TrainingPage()
+        self.work, self.specialists, self.pair = WorkPage(), SpecialistPage(), PairPage()
+        self.play, self.training = PlayPage(), TrainingPage()
         self._title, self._legend = ElidedLabel(bold=True), ElidedLabel("muted", theme.LEAST)
         self.split, self._stack = QSplitter(Qt.Orientation.Vertical), QStackedWidget()
         for page, title, tip in (
@@ -40,6 +42,7 @@ class Stage(QWidget):
             (self.bias, "Bias", "How close each decision was, and where the bias alone made it"),
             (self.together, "Together", "Which experts are visited by the same tokens"),
             (self.flow, "Flow", "From which expert to which, layer by layer"),
+            (self.work, "Work", "What shared and routed experts add, and how many experts a pass must read"),
             (self.specialists, "Domains", "By domain and by token, with sample sizes and intervals"),
             (self.pair, "Two texts", "Two texts through the same gates"),
             (self.play, "Play", "Before and after: the same text with changed gates"),
@@ -86,7 +89,7 @@ class Stage(QWidget):
     @property
     def all_pages(self) -> list[Page]:
         """Pages that follow the reading."""
-        return [self.load, self.bias, self.together, self.flow, self.specialists]
+        return [self.load, self.bias, self.together, self.flow, self.work, self.specialists]
 
     def show_missing(self, sentence: str, hint: str) -> None:
         """Why there is nothing to look at; "" = there is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -18,6 +19,7 @@ EXPLAIN = {
     "softmax": "The affinities are a softmax of the gate's logits: they share one whole, and the largest are chosen.",
 }
 MOST_LINES = 8
+GROUPS_HELP = "numbered from 0: the groups with the largest sums of their two best scores; only their experts compete"
 PAPERS = {"sigmoid": "arXiv 2412.19437, eq. 12 to 16; bias: arXiv 2408.15664", "softmax": "arXiv 1701.06538, 2101.03961, 2401.04088"}
 
 
@@ -67,7 +69,8 @@ class TokenSide(QWidget):
         experts, bias = [int(e) for e in told.experts[row, t]], None if told.bias is None else told.bias[row]
         live = [e for e, ok in zip(experts, told.live[row, t], strict=True) if ok]
         flipped = [e for e, flip in zip(experts, told.flips[row, t], strict=True) if flip]
-        self.bars.set_values(told.affinities[row, t], bias, live, flipped)
+        groups = reading.looked.groups[0] if reading.looked.groups else 1
+        self.bars.set_values(told.affinities[row, t], bias, live, flipped, told.barred[row, t].nonzero()[0].tolist(), groups)
         self.inspector.set_content(
             f"“{reading.text_of(token)}”", self._rows(reading, token, told, t, row), self._equation(reading.looked, told, t, row),
             EXPLAIN[reading.looked.gate], PAPERS[reading.looked.gate],
@@ -83,6 +86,9 @@ class TokenSide(QWidget):
             words = f"expert {e}: {w:.3f}" if live else "none was left"
             words = f"expert {e} was full: the token passed by" if full else words
             rows.append((f"weight {rank}", words, "the expert, and its share in the sum"))
+        if reading.looked.groups:
+            open_ = [str(n) for n, barred in enumerate(np.split(told.barred[row, t], reading.looked.groups[0])) if not barred.all()]
+            rows.append(("groups", f"{', '.join(open_)} of {reading.looked.groups[0]}", GROUPS_HELP))
         closest = "none was left out" if math.isinf(margin) else f"{margin:.4f}"
         rows.append(("margin", closest, "score of the last expert chosen minus that of the best left out"))
         flips = [str(int(e)) for e, flip in zip(told.experts[row, t], told.flips[row, t], strict=True) if flip]

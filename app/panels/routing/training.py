@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.jobs.moe import TrainMoe
 
-MOST_POINTS = 2000
+MOST_POINTS, MOST_MOMENTS = 2000, 240
+COLUMNS = 48
+"""Moments that a map over time shows."""
+RECENT = 10
+"""Records over which a balance that is told is a mean; and twentieths of the updates, over which a loss is."""
+NO_DOMAINS = ("loss", "mtp", "max_vio", "dropped", "seconds")
 KIND_WORDS = {"loss-free": "loss-free", "aux-loss": "aux-loss", "none": "no balancing"}
 
 
@@ -20,8 +28,20 @@ def kind_of(job: TrainMoe) -> str:
     return "loss-free" if job.model == "deepseek" else "aux-loss"
 
 
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """Loads (L, E) over their means, and biases (L, E), after an update."""
+
+    step: int
+    load: np.ndarray
+    bias: np.ndarray | None
+
+
 class TrainingRun(QObject):
     """One training: what it told."""
+
+    progressed = Signal(object)
+    """It has told losses, or has ended: the run itself."""
 
     def __init__(self, trainings: Trainings, handle: Any, job: TrainMoe, number: int) -> None:
         super().__init__(trainings)
@@ -35,6 +55,7 @@ class TrainingRun(QObject):
         """(step, MaxVio of the batch, mean of layers, and what chance shows)"""
         self.routing: dict | None = None
         """The newest record of loads and biases."""
+        self._moments: list[Moment] = []
         self.facts: dict = {}
         self._first: tuple[int, float] | None = None
         self._rate = 0.0
@@ -59,6 +80,29 @@ class TrainingRun(QObject):
             return f"{done}, {self.state}"
         left = self._rate * (self.job.steps - self.steps[-1])
         return f"{done}, {self._rate:.2g} s each, {duration(left)} left"
+
+    def text_loss(self) -> float | None:
+        """What the next token costs, mean of the domains and of the last updates, in nats; None if that was not told."""
+        domains = [values for name, values in self.metrics.items() if name not in NO_DOMAINS and values]
+        return float(np.mean([np.mean(values[-max(1, len(values) // 20) :]) for values in domains])) if domains else None
+
+    def text_losses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Updates, and the loss of each as the mean of its domains."""
+        domains = [np.array(values) for name, values in self.metrics.items() if name not in NO_DOMAINS and values]
+        length = min((len(values) for values in domains), default=0)
+        if not length:
+            return np.zeros(0), np.zeros(0)
+        return np.array(self.steps[-length:], float), np.mean([values[-length:] for values in domains], axis=0)
+
+    def recent_balance(self) -> tuple[float, float] | None:
+        """MaxVio of the last records and what chance shows."""
+        found = [(max_vio, chance) for _step, max_vio, chance in self.balance[-RECENT:]]
+        return tuple(float(value) for value in np.mean(found, axis=0)) if found else None
+
+    def moments(self) -> Sequence[Moment]:
+        """At most `COLUMNS` moments, evenly over the training so far, the first and the newest among them."""
+        places = np.linspace(0, len(self._moments) - 1, min(COLUMNS, len(self._moments))).round().astype(int)
+        return [self._moments[place] for place in places]
 
     def _add(self, entries: list[dict]) -> None:
         now = time.monotonic()
@@ -85,8 +129,13 @@ class TrainingRun(QObject):
     def _on_record(self, channel: str, payload: Any) -> None:
         if channel == "train":
             self._add(payload)
+            self.progressed.emit(self)
         elif channel == "routing":
             self.routing = payload
+            bias = payload["bias"]
+            self._moments.append(Moment(int(payload["step"]), payload["load"].values, None if bias is None else bias.values))
+            if len(self._moments) > MOST_MOMENTS:
+                self._moments = [*self._moments[: MOST_MOMENTS // 2 : 2], *self._moments[MOST_MOMENTS // 2 :]]
             self.balance.append((int(payload["step"]), float(payload["max_vio"]), float(payload["chance"])))
         self._trainings.changed.emit(self)
 
@@ -120,11 +169,12 @@ class TrainingRun(QObject):
 
     def _end(self, state: str) -> None:
         self._set(state)
+        self.progressed.emit(self)
         self._trainings.ended.emit(self)
 
 
 class Trainings(QObject):
-    """All trainings of this session; those of one work folder never overlap."""
+    """All trainings of this session; those of one work folder never overlap, but for a race, whose text the first one has prepared."""
 
     changed = Signal(object)
     ended = Signal(object)
@@ -134,13 +184,29 @@ class Trainings(QObject):
         super().__init__(parent)
         self._engine = engine
         self.runs: list[TrainingRun] = []
+        self._joining: dict[TrainingRun, list[TrainMoe]] = {}
 
-    def start(self, job: TrainMoe) -> TrainingRun:
-        """Begin, or go on with, a training."""
-        run = TrainingRun(self, self._engine.submit(job, key=f"train-moe/{job.folder}", policy="queue"), job, len(self.runs) + 1)
+    def start(self, job: TrainMoe, lane: str = "") -> TrainingRun:
+        """Begin, or go on with, a training; those of one folder and lane wait for one another."""
+        handle = self._engine.submit(job, key=f"train-moe/{job.folder}{lane}", policy="queue")
+        run = TrainingRun(self, handle, job, len(self.runs) + 1)
         self.runs.append(run)
         self.changed.emit(run)
         return run
+
+    def race(self, jobs: Sequence[TrainMoe]) -> None:
+        """Trainings of one folder side by side: the first prepares the text, the others join in when it has, or when it is done."""
+        leader = self.start(jobs[0])
+        self._joining[leader] = list(jobs[1:])
+        leader.progressed.connect(self._on_led)
+
+    @Slot(object)
+    def _on_led(self, leader: TrainingRun) -> None:
+        if leader.steps or leader.state == "done":
+            for job in self._joining.pop(leader, ()):
+                self.start(job, lane=f"/{job.balancing}")
+        elif not leader.active:
+            self._joining.pop(leader, None)
 
     @property
     def active(self) -> list[TrainingRun]:
@@ -149,6 +215,7 @@ class Trainings(QObject):
 
     def stop(self) -> None:
         """End all; their checkpoints stay."""
+        self._joining.clear()
         for run in reversed(self.active):
             run.handle.cancel()
 

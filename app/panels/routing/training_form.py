@@ -17,6 +17,7 @@ SKIPPED = (
     "batch_size", "mtp_weight",
 )  # fmt: skip
 SIDE_BY_SIDE = ("loss-free", "aux-loss", "none")
+RACE_BATCH, RACE_WINDOW = 8, 128
 
 
 class TrainingForm(QWidget):
@@ -41,7 +42,7 @@ class TrainingForm(QWidget):
         for button, tip, slot in (
             (self.train, "Begin, or go on from the checkpoint", self._on_train),
             (self.stop, "End all trainings; what was learned since the last checkpoint is lost", self.stop_wanted),
-            (self.both, "Three trainings of the same data and steps: loss-free, aux-loss, none", self._on_both),
+            (self.both, "The same data and steps under each balancing, by turns: loss-free, aux-loss, none; small batches", self._on_both),
             (self.look, "Read the text with the checkpoint of the training shown", self.look_wanted),
         ):  # fmt: skip
             button.setToolTip(tip)
@@ -82,6 +83,7 @@ class TrainingForm(QWidget):
 
 
 def side_by_side(job: TrainMoe, folder: str) -> list[TrainMoe]:
-    """The same training under each kind of balancing, in a folder of its own, installing nothing."""
+    """The same training under each kind of balancing, in a folder of its own, installing nothing, batches small enough to watch."""
     kinds = SIDE_BY_SIDE if job.model == "deepseek" else SIDE_BY_SIDE[1:]
-    return [replace(job, balancing=kind, folder=folder, install=False, go_on=False) for kind in kinds]
+    small = replace(job, folder=folder, install=False, go_on=False, batch_size=RACE_BATCH, window=RACE_WINDOW)
+    return [replace(small, balancing=kind) for kind in kinds]

@@ -1,17 +1,18 @@
-"""Train a mixture and watch it: losses, MaxVio beside chance, the load of every expert and the bias that moves against it."""
+"""Train mixtures and watch them: losses, MaxVio beside chance, the load of every expert and the bias that moves against it."""
 
 from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
+from app.panels.routing.expert_maps import ExpertMaps
 from app.panels.routing.page import Page
+from app.panels.routing.standings import Standings
 from app.panels.routing.training import TrainingRun
 from app.panels.routing.training_form import TrainingForm
 from app.protocol.payloads import Curve
 from app.widgets.curve_view import CurveView
-from app.widgets.grid_map import GridMap
 
 CURVE_HEIGHT, FORM_WIDTH = 164, 208
 NOT_LOSSES = ("max_vio", "dropped", "seconds")
@@ -33,30 +34,28 @@ class TrainingPage(Page):
         self.side = TrainingForm()
         self.losses = CurveView(x_label="update", y_label="loss", y_unit="nats")
         self.balance = CurveView(x_label="update", y_label="MaxVio of the batch")
-        self.load, self.bias = (GridMap(name, least=12, row_height=20, left=52) for name in ("Load per expert", "Selection bias"))
+        self.standings, self.maps = Standings(), ExpertMaps()
         self.state = self.words("No training yet: losses, balance, loads and biases move here while one runs.")
         self._all: list[TrainingRun] = []
-        self.load.set_empty_text("Loads per expert move here while a training runs.")
-        self.bias.set_empty_text("The selection bias moves here (loss-free).")
+        self._compared: bool | None = None
+        """Whether the losses of several trainings are drawn, instead of all losses of one."""
         self.side.chosen.connect(self._on_chosen)
         self.side.look_wanted.connect(self._on_look)
         self.side.invalid.connect(self.state.setText)
         grid = QGridLayout()
-        grid.addWidget(self.side, 0, 0, 3, 1)
+        grid.addWidget(self.side, 0, 0, 4, 1)
         for curve in (self.losses, self.balance):
             curve.setFixedHeight(CURVE_HEIGHT)
             curve.hide()  # an empty plot says nothing
         grid.addWidget(self.state, 0, 1)
-        grid.addWidget(self.losses, 1, 1)
-        grid.addWidget(self.balance, 2, 1)
+        grid.addWidget(self.standings, 1, 1)
+        grid.addWidget(self.losses, 2, 1)
+        grid.addWidget(self.balance, 3, 1)
         grid.setColumnStretch(1, 1)
         grid.setColumnMinimumWidth(0, FORM_WIDTH)
         grid.setHorizontalSpacing(12)
-        maps = QHBoxLayout()
-        maps.addWidget(self.load, 1)
-        maps.addWidget(self.bias, 1)
         self.column.addLayout(grid)
-        self.column.addLayout(maps)
+        self.column.addWidget(self.maps)
         self.column.addWidget(self.words(TEACH, "small"))
         self.column.addStretch(1)
 
@@ -65,14 +64,17 @@ class TrainingPage(Page):
         if run not in self._all:
             self._all.append(run)
             self.side.runs.addItem(run.label)
-            self.side.runs.setCurrentIndex(len(self._all) - 1)
-            self.losses.clear()
+            if self.shown is None or not (self.shown.active and self.shown.steps):
+                self.side.runs.setCurrentIndex(len(self._all) - 1)
+            self._compared = None
         self.side.stop.setEnabled(any(one.active for one in self._all))
+        self.standings.show_runs(self._all)
         if run.balance:
             self.balance.show()
             steps, values, chance = (np.array(column, float) for column in zip(*run.balance, strict=True))
             self.balance.set_curve(run.short, Curve(steps, values, label=run.short), colour=run.number - 1)
             self.balance.set_curve("chance", Curve(steps, chance, label="random router"), colour=7, dashed=True)
+        self._show_losses(run)
         if run is self.shown:
             self._show(run)
 
@@ -85,26 +87,29 @@ class TrainingPage(Page):
     def _show(self, run: TrainingRun) -> None:
         self.state.setText(f"{run.label}: {run.words()}")
         self.side.look.setEnabled(bool(run.facts.get("checkpoint")) or len(run.steps) > 0)
-        self.losses.setVisible(bool(run.metrics))
+        self.maps.show_run(run)
+
+    def _show_losses(self, run: TrainingRun) -> None:
+        """Of one training every loss; of several, what the next token costs in each."""
+        several = sum(bool(one.steps) for one in self._all) > 1
+        if several != self._compared:
+            self._compared = several
+            self.losses.clear()
+            for one in self._all:
+                self._add_losses(one, several)
+        else:
+            self._add_losses(run, several)
+        self.losses.setVisible(any(one.metrics for one in self._all))
+
+    def _add_losses(self, run: TrainingRun, several: bool) -> None:
+        if several:
+            steps, values = run.text_losses()
+            if len(steps):
+                self.losses.set_curve(run.short, Curve(steps, values, label=run.short), colour=run.number - 1)
+            return
         for number, name in enumerate(name for name in run.metrics if name not in NOT_LOSSES):
             values = run.metrics[name]
-            steps = run.steps[-len(values) :]
-            self.losses.set_curve(name, Curve(np.array(steps, float), np.array(values), label=name), colour=number)
-        if run.routing is not None:
-            self._show_maps(run.routing)
-
-    def _show_maps(self, routing: dict) -> None:
-        load, bias = routing["load"], routing["bias"]
-        E = load.values.shape[1]
-        numbers = [str(e) for e in range(E)]
-        ends = (0.0, max(2.0, float(load.values.max())))
-        self.load.set_values(load.values, load.row_labels, numbers, ends, "load / mean load", experts=True)
-        if bias is None:
-            self.bias.clear()
-        else:
-            top = max(float(np.abs(bias.values).max()), 1e-4)
-            look = {"table": "diverging", "digits": 3, "experts": True}
-            self.bias.set_values(bias.values, bias.row_labels, numbers, (-top, top), "selection bias", **look)
+            self.losses.set_curve(name, Curve(np.array(run.steps[-len(values) :], float), np.array(values), label=name), colour=number)
 
     @Slot()
     def _on_look(self) -> None:
@@ -113,6 +118,5 @@ class TrainingPage(Page):
 
     @Slot()
     def _on_chosen(self) -> None:
-        self.losses.clear()
         if self.shown is not None:
             self._show(self.shown)

@@ -10,9 +10,9 @@ TEACH = (
     "the gate's affinity, the balancing bias, how close the choice was, and what changes when experts are switched off."
 )
 TIMES = (
-    "The whole training is 6,000 updates of 4,096 tokens: about two hours on a free core of a server, more on a busy one. It may be "
-    "stopped and goes on where it stopped; the page Training tells the time left as measured here. A trial of 300 updates takes five to "
-    "fifteen minutes: enough to see experts divide the domains among them, but it writes no good text."
+    "The whole training is 6,000 updates of 4,096 tokens: about three hours on a free core of a server, more on a busy one. It may be "
+    "stopped and goes on where it stopped; the page Training tells the time left as measured here. A trial of 300 updates takes ten to "
+    "twenty minutes: enough to see experts divide the domains among them, but it writes no good text."
 )
 TRIAL, WHOLE = 300, 6000
 

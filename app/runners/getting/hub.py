@@ -97,17 +97,20 @@ def look_up(repo: str, revision: str, ctx: Ctx) -> Generator[Event, None, HubOff
 
 def offer_of(answer: dict[str, Any]) -> HubOffer:
     """The offer in a child's answer."""
+    from models.language import moe_keymaps
+
     repo, kind = str(answer["repo"]), str(answer.get("model_type", "")).lower()
     files = [
         HubFile(name=str(row["name"]), bytes=int(row["bytes"]), digest=str(row["digest"])) for row in answer["files"][:MAX_FILES]
     ]
     usable = [file for file in files if _usable(file)]
-    choices = [HubChoice(label=file.name, files=(file,)) for file in usable if file.name.lower().endswith(".gguf") and not _part(file)]
-    choices += _folder(usable)
+    ggufs = [HubChoice(label=file.name, files=(file,)) for file in usable if file.name.lower().endswith(".gguf") and not _part(file)]
+    choices = [*([] if kind in moe_keymaps.FAMILIES else ggufs), *_folder(usable)]  # mixtures of experts are read from safetensors only
     if not choices:
         raise _nothing(repo, files)
-    if kind and kind not in LLAMA_FAMILY:
-        raise UserError(f"{repo} is a model of the kind {kind!r}; Glassbox loads the LLaMA family.", hint="Choose another model.")
+    if kind and kind not in (*LLAMA_FAMILY, *moe_keymaps.FAMILIES):
+        known = f"the LLaMA family and, of mixtures of experts, {', '.join(moe_keymaps.FAMILIES)}"
+        raise UserError(f"{repo} is a model of the kind {kind!r}; Glassbox loads {known}.", hint="Choose another model.")
     licence = str(answer.get("licence") or "")
     notes = [] if licence else ["Its page names no licence: find out what its owner allows before you use it."]
     if answer.get("gated"):

@@ -17,6 +17,8 @@ from app.runners.getting.files import size_words
 from models.checkpoint import PICKLE_HINT, PICKLE_SUFFIXES, Checkpoint
 
 UNSTATED = "not stated"
+EXPERTS = "Experts"
+"""Name of the fact that only mixtures of experts have."""
 MAX_JSON_BYTES = 64 * 2**20
 WHAT_FITS = "Add a .gguf file, or a folder with safetensors, config.json and tokenizer.json."
 ARCHIVES = (".zip", ".tar", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -80,7 +82,7 @@ def _format_of(file: object) -> str:
 
 
 def _look_into_folder(path: Path) -> Look:
-    from models.language.keymaps import config_from_json
+    from models.language import keymaps, moe_keymaps
 
     names = {entry.name for entry in path.iterdir()}
     weights = path / "model.safetensors.index.json"
@@ -96,7 +98,9 @@ def _look_into_folder(path: Path) -> Look:
     for needed in ("config.json", "tokenizer.json"):
         if needed not in names:
             raise UserError(f"{path.name} lacks {needed}.", hint="Put the file beside the weights: it comes with the model.")
-    config = config_from_json(read_json(path / "config.json"), path.name)
+    described = read_json(path / "config.json")
+    sparse = isinstance(described, dict) and described.get("model_type") in moe_keymaps.FAMILIES
+    config = (moe_keymaps if sparse else keymaps).config_from_json(described, path.name)
     checkpoint = Checkpoint(weights)  # opens each file: all are there and whole
     return Look(facts=_facts(config, sum(_numbers_in(file) for file in checkpoint.paths), "safetensors"))
 
@@ -119,9 +123,11 @@ def read_json(path: Path) -> object:
 
 
 def _facts(config: object, parameters: int, number_format: str) -> tuple[tuple[str, str], ...]:
+    experts = ((EXPERTS, f"{config.n_experts} in a layer, {config.top_k} a token"),) if hasattr(config, "n_experts") else ()
     return (
         ("Parameters", count_words(parameters)),
         ("Layers", f"{config.n_layers}, {config.dim} wide"),
+        *experts,
         ("Context", f"{config.max_len} tokens"),
         ("Vocabulary", f"{config.vocab_size} tokens"),
         ("Stored as", number_format),

@@ -10,7 +10,7 @@ from models.diffusion import ddpm, samplers
 from models.diffusion.ddpm import clean_and_noise, ddim_deviation, posterior, signal_share, stops
 from models.diffusion.noise_model import ExactNoise
 from models.diffusion.schedule import NoiseSchedule
-from tests.models.diffusion.plane_cases import TWO, covariance, seeded
+from tests.models.diffusion.plane_cases import TWO, assert_same_law, covariance, normal, seeded
 
 LINEAR = NoiseSchedule.linear()
 BETAS = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
@@ -203,3 +203,32 @@ def test_stops_run_from_the_noisiest_link_to_the_data():
     assert stops(LINEAR, 4) == [999, 666, 333, 0, -1]
     with pytest.raises(ValueError, match="1 to 1000"):
         stops(LINEAR, 1001)
+
+
+# --- the cosine chain as a knob ---
+
+
+def test_the_cosine_chain_is_the_papers_until_its_signal_is_gone():
+    linear, cosine = ddpm.chains()
+    whole = NoiseSchedule.cosine().alphas_cumprod
+    n = cosine.n_steps
+    assert torch.equal(cosine.alphas_cumprod, whole[:n]) and 990 < n < 1000
+    assert whole[n] < linear.alphas_cumprod[-1] <= cosine.alphas_cumprod[-1]
+    middle = torch.tensor([k / 1000 for k in range(1, n + 1)], dtype=torch.float64)
+    f = torch.cos((middle + 0.008) / 1.008 * math.pi / 2) ** 2
+    torch.testing.assert_close(cosine.alphas_cumprod, f / math.cos(0.008 / 1.008 * math.pi / 2) ** 2, atol=1e-12, rtol=1e-6)
+
+
+def test_one_network_walks_either_chain_to_the_data():
+    """The exact answer in the network's place: both chains end in the mixture, by way of other levels."""
+    row = ddpm.DDPM
+    net, law = row.exact(TWO), TWO.sample(4000, seeded(3))[0]
+    ends, shares = [], []
+    for cosine in (0, 1):
+        knobs = row.settings({"cosine": cosine})
+        steps = list(row.walk(net, normal(4000, 1), solver="ddim", evaluations=200, generator=seeded(), knobs=knobs))
+        assert steps[-1].evaluations == 200 and steps[-1].noise == 0
+        ends.append(steps[-1].x)
+        shares.append(steps[100].signal)
+        assert_same_law(steps[-1].x, law)
+    assert shares[1] > 2 * shares[0] and not torch.equal(*ends)

@@ -136,7 +136,7 @@ def test_the_adaptive_solver_meets_its_tolerance() -> None:
 
 def test_pairs_are_the_flows_own_and_stay_pairs() -> None:
     v = flow.velocity_of(PlaneNet(1))
-    pairs = flow.Pairs(v, 0, 32)
+    pairs = flow.Pairs(v, cloud("moons").start, 0, 32)
     for step in (0, 1, flow.PIECES + 5):
         z0, z1 = pairs(step)
         assert z0.shape == z1.shape == (32, 2)
@@ -148,7 +148,7 @@ def test_reflow_straightens_and_makes_no_coupling_dearer() -> None:
     """Starting from the exact flow of eight Gaussians: S falls at least threefold, E|Z1 - Z0|^2 grows by less than 1 %."""
     v = flow.ExactVelocity(cloud("eight-gaussians").mixture)
     student = PlaneNet(0)
-    pairs = flow.Pairs(v, 0, 256)
+    pairs = flow.Pairs(v, cloud("moons").start, 0, 256)
     for _ in guarded(student, lambda batch, g: flow.chord_loss(student, *batch, g), pairs, SMALL):
         pass
     z = noise(1000, 9, torch.float32)
@@ -177,7 +177,7 @@ def test_distillation_takes_the_flow_in_one_step() -> None:
     v = lambda x, t: flow.gaussian_velocity(x, t, torch.tensor(MEAN), STD)  # noqa: E731
     student = PlaneNet(0, width=48)
     loss = lambda batch, g: ((batch[0] + student(batch[0], 0.0) - batch[1]).square().mean(), {})  # noqa: E731
-    for _ in guarded(student, loss, flow.Pairs(v, 0, 512), SMALL):
+    for _ in guarded(student, loss, flow.Pairs(v, cloud("moons").start, 0, 512), SMALL):
         pass
     z = noise(500, 3, torch.float32)
     end = solve(v, z, evenly(0.0, 1.0, 50), "rk4")

@@ -218,10 +218,10 @@ def test_the_likelihood_is_the_mixtures(name, solver):
 @pytest.mark.parametrize("name", ALL)
 def test_dopri5_takes_the_ode_to_its_tolerance_and_counts(name):
     """A finer tolerance costs more evaluations, each of them counted, and comes nearer to the exact end; so does the likelihood."""
-    sde, x = SDES[name](), TWO.sample(60, seeded(5))[0]
-    start = sde.start_deviation * normal(60)
-    ideal = last(walk_ode(sde, exact(sde), start, by_level(sde, 0.02), "rk4")).x
-    nearer = log_likelihood(sde, exact(sde), x, solver="rk4", step=0.05)[0]
+    sde, x = SDES[name](), TWO.sample(20, seeded(5))[0]
+    start = sde.start_deviation * normal(20)
+    ideal = last(walk_ode(sde, exact(sde), start, by_level(sde, 0.1), "rk4")).x
+    nearer = log_likelihood(sde, exact(sde), x, solver="rk4", step=0.1)[0]
     errors, costs, lawful = [], [], []
     for tolerance in (1e-3, 1e-5):
         asked = []

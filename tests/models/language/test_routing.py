@@ -50,7 +50,7 @@ def routing(experts, n_experts: int = 4, *, layer: int = 0, scores=None, bias=No
 
 def trace_of(*layers: LayerRouting) -> RoutingTrace:
     trace = RoutingTrace()
-    trace.layers = {one.layer: one for one in layers}
+    trace._layers = {one.layer: one for one in layers}
     return trace
 
 

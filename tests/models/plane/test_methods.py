@@ -102,8 +102,18 @@ def test_fields_densities_and_ways_back_have_their_shapes(name, nets) -> None:
         if row.layers is not None:
             layers = list(row.layers(net, x, knobs))
             assert len(layers) > 2 and layers[-1].last and all(step.x.shape == x.shape for step in layers)
-        if row.report is not None:
-            assert row.report(net, x, knobs)
+        facts = row.report(net, x, knobs) if row.report is not None else {}
+        assert facts or row.report is None
+        for plot in row.plots(net, facts, knobs) if row.plots is not None else ():
+            assert plot.title and plot.x and plot.y and plot.clock in ("", "level", "time") and plot.curves
+            assert all(len(points) > 1 and torch.tensor(points).isfinite().all() for points in plot.curves.values())
+        if row.parts is not None:
+            given = row.settings({"label": 1, "guidance": 3.0})
+            whole = row.field(net, x, 0.5, given)
+            torch.testing.assert_close(sum(row.parts(net, x, 0.5, given).values()), whole, atol=1e-4, rtol=1e-4)
+        if row.chords is not None:
+            start, end = row.chords(net, torch.randn(N, 2, generator=source(3)), x, knobs)
+            assert start.shape == end.shape == (N, 2)
 
 
 @pytest.mark.parametrize("name", METHODS)

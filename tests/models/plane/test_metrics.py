@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
-from models.plane.metrics import PROJECTIONS, sliced_wasserstein, slope, straightness
+from models.plane.metrics import PROJECTIONS, noised_density, sliced_wasserstein, slope, straightness
 from models.solvers import evenly, integrate
 
 
@@ -54,3 +54,15 @@ def test_straight_flows_have_no_bends_and_turning_ones_do() -> None:
     # |(Z1 - Z0) - v|^2 = |Z0|^2 (|e^i - 1|^2 + 1 - 2 Re((e^i - 1) conj(i e^it))), whose last part averages to |e^i - 1|^2
     expected = float(z.square().sum(1).mean()) * (1 - chord)
     assert straightness(turning, path) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("m, s", [(1.0, 0.3), (0.5, 0.8), (1.0, 6.0)])
+def test_a_counted_density_is_that_of_the_noised_points(m, s) -> None:
+    """Against the mean of the Gaussians around each point, off the middle and with the y axis upwards."""
+    x, side, reach = cloud(200, 3, 0.4) + torch.tensor([1.0, -0.5]), 60, 3.0 * max(1.0, s)
+    found = noised_density(x, m, s, side, reach)
+    places = (torch.arange(side, dtype=torch.float64) + 0.5) / side * 2 * reach - reach
+    at = torch.stack(torch.meshgrid(places, places, indexing="ij"), -1).flip(-1)                   # rows are y
+    squared = (at[:, :, None] - m * x).square().sum(-1)
+    expected = torch.exp(-squared / (2 * s**2)).mean(-1) / (2 * math.pi * s**2)
+    assert float((found - expected).abs().max()) < 0.02 * float(expected.max())

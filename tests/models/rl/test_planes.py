@@ -73,7 +73,7 @@ def test_what_came_is_the_discounted_return_of_the_episode() -> None:
 
 
 def test_the_landscape_is_the_policy_moved_in_the_plane_of_the_two_gradients() -> None:
-    settings = TRPOSettings(n_steps=64, target_kl=1e-3)
+    settings = TRPOSettings(n_steps=64, target_kl=1e-4, cg_damping=1e-3, cg_steps=30)
     run = trpo.start(CartPole(4), settings, 0, (8,))
     batch = batch_of(finish(collect(run, 64, Pulse())), 0.99, 0.95)
     before = [p.detach().clone() for p in run.policy.parameters()]
@@ -81,14 +81,15 @@ def test_the_landscape_is_the_policy_moved_in_the_plane_of_the_two_gradients() -
     after = [p.detach().clone() for p in run.policy.parameters()]
     land, trial = gradient_view.landscape, gradient_view.trials[-1]
     assert trial.accepted and trial.fraction == 1.0
-    x1, y0 = int((land.x - 1).abs().argmin()), int(land.y.abs().argmin())
-    assert float(land.kl[y0, x1]) == pytest.approx(trial.kl, rel=1e-4) and float(land.gain[y0, x1]) == pytest.approx(trial.gain, rel=1e-3)
-    x0 = int(land.x.abs().argmin())
-    assert abs(float(land.kl[y0, x0])) < 1e-6 and abs(float(land.gain[y0, x0])) < 1e-6
-    assert land.gradient[0] == pytest.approx(gradient_view.cosine, abs=1e-3) and land.gradient[1] > 0
-    assert float(land.gain[y0 + 1, x0]) > 0 > float(land.gain[y0 - 1, x0])  # y runs along the plain gradient
-    on_axis = land.ellipse[(land.ellipse[:, 1] / land.ellipse[:, 0]).abs().argmin()]
-    assert float(on_axis.norm()) == pytest.approx(1, abs=1e-2)  # the quadratic KL is delta where the full step ends
+    one, zero = int((land.at - 1).abs().argmin()), int(land.at.abs().argmin())
+    assert float(land.at[one]) == pytest.approx(1) and float(land.at[zero]) == pytest.approx(0, abs=1e-6)
+    assert float(land.kl[zero, one]) == pytest.approx(trial.kl, rel=1e-4)
+    assert float(land.gain[zero, one]) == pytest.approx(trial.gain, rel=1e-3)
+    assert abs(float(land.kl[zero, zero])) < 1e-6 and abs(float(land.gain[zero, zero])) < 1e-6
+    assert float(land.kl[one, zero]) == pytest.approx(trial.kl, rel=0.25)  # a step across costs as much, to second order
+    assert abs(float(land.gain[one, zero])) < 0.1 * trial.gain  # and gains nothing: the natural gradient has all of the slope
+    assert torch.tensor(land.plain).norm() == pytest.approx(1) and 0 < land.plain[0] < 1 and land.plain[1] > 0
+    assert land.plain_gain == pytest.approx(land.plain[0] * trial.gain, rel=0.1)  # at the same KL it gains by its share of the way
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 

@@ -23,14 +23,16 @@ def test_the_loss_equals_one_computed_by_hand():
         values=torch.tensor([0.0, 1.0, 2.0]), advantages=torch.tensor([2.0, 1.0, -1.0]), returns=torch.tensor([1.0, 1.0, 4.0]),
     )  # fmt: skip
     settings = PPOSettings(normalize_advantage=False, clip_range_vf=0.5, ent_coef=0.1, vf_coef=0.5)
-    loss, row, ratio = ppo.ppo_loss(Categorical(p.log()), torch.tensor([2.0, 1.2, 2.1]), batch, settings, 0.2)
-    assert torch.allclose(ratio, torch.tensor([1.5, 0.5, 1.1], dtype=torch.float64))
+    loss = ppo.ppo_loss(Categorical(p.log()), torch.tensor([2.0, 1.2, 2.1]), batch, settings, 0.2)
+    assert torch.allclose(loss.ratio, torch.tensor([1.5, 0.5, 1.1], dtype=torch.float64))
     policy = -(min(3.0, 2.4) + min(0.5, 0.8) + min(-1.1, -1.1)) / 3
     value = ((1 - 0.5) ** 2 + (1 - 1.2) ** 2 + (4 - 2.1) ** 2) / 3  # 2.0 is cut to 0 + 0.5
     entropy = -sum(a * math.log(a) for a in (0.75, 0.25, 0.75, 0.25, 0.55, 0.45)) / 3
     kl = sum((r - 1) - math.log(r) for r in (1.5, 0.5, 1.1)) / 3
     expected = torch.tensor([policy, value, -entropy, policy - 0.1 * entropy + 0.5 * value, kl, 2 / 3], dtype=torch.float64)
-    assert (row - expected).abs().max() < 1e-6 and abs(float(loss) - float(expected[3])) < 1e-6
+    assert (loss.row - expected).abs().max() < 1e-6
+    assert torch.allclose(loss.by_log_prob, torch.tensor([0.0, -0.5 / 3, 1.1 / 3], dtype=torch.float64))  # the first is clipped
+    assert torch.allclose(loss.by_value, torch.tensor([0.0, 0.2 / 3, -1.9 / 3]))  # 2 c_v (v - R) / n; the first is cut
 
 
 @pytest.mark.parametrize("law", [
