@@ -14,10 +14,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QByteArray, QEvent, QMimeData, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QApplication,
@@ -297,10 +298,20 @@ class MainWindow(QMainWindow):
                 event.acceptProposedAction()
                 return
             self._on_page_closed()
-        if panel is not None and panel.accept_drop(event.mimeData()):
+        if (panel is not None and panel.accept_drop(event.mimeData())) or self._drop_elsewhere(event.mimeData()):
             event.acceptProposedAction()
         else:
-            self.banner.show_message("warn", "Nothing here can open what was dropped.", "Drop a picture or a pose file.")
+            self.banner.show_message("warn", "Nothing here can open what was dropped.", "Drop a picture, a pose file or a model.")
+
+    def _drop_elsewhere(self, mime: QMimeData) -> bool:
+        """Bring the panel to the front that has a use for what the one on show does not want."""
+        endings = {Path(url.toLocalFile()).suffix.lower() for url in mime.urls() if url.isLocalFile()}
+        wanted = next((spec.id for spec in self._registry.values() if spec.id != self._current and endings & set(spec.drops)), "")
+        panel = self.panel(wanted) if wanted else None
+        if panel is None or not panel.accept_drop(mime):
+            return False
+        self.show_panel(wanted)
+        return True
 
     # errors ----------------------------------------------------------------------------------------------------
 

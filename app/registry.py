@@ -16,6 +16,8 @@ class PanelSpec:
     icon: str
     target: str
     tip: str = ""
+    drops: tuple[str, ...] = ()
+    """Endings of files that are brought here when they are dropped on a panel that has no use for them."""
 
     def load(self) -> type:
         """Import the module and return the class."""
@@ -27,6 +29,7 @@ PANELS: tuple[PanelSpec, ...] = (
     PanelSpec(
         "image", "Image", "Diffusion", "image", "app.panels.image.panel:ImagePanel",
         "Prompt, edge map and pose: watch a picture form step by step",
+        (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".json"),
     ),
     PanelSpec(
         "plane", "Plane", "Diffusion", "wind", "app.panels.plane.panel:PlanePanel",
@@ -39,6 +42,7 @@ PANELS: tuple[PanelSpec, ...] = (
     PanelSpec(
         "chat", "Chat", "Language", "chat", "app.panels.chat.panel:ChatPanel",
         "Talk with a language model, and see every speculative round",
+        (".gguf", ".safetensors"),
     ),
     PanelSpec(
         "attention", "Attention", "Language", "target", "app.panels.attention.panel:AttentionPanel",

@@ -31,9 +31,8 @@ CASES = (
     ("ppo", CART, "64 copies x 32 steps, batch 2048, 4 epochs", 64, PPOSettings(n_steps=32, batch_size=2048, n_epochs=4), 8192),
     ("ppo", CART, "1024 copies x 32 steps, batch 16384, 4 epochs", 1024, WIDE, 65536),
     ("a2c", CART, "1024 copies x 8 steps", 1024, A2CSettings(n_steps=8), 32768),
-    ("a2c", CART, "4096 copies x 5 steps (SB3's steps)", 4096, A2CSettings(), 61440),
     ("ppo", PENDULUM, "1024 copies x 32 steps, batch 16384, 4 epochs", 1024, WIDE, 65536),
-    ("a2c", PENDULUM, "4096 copies x 5 steps (SB3's steps)", 4096, A2CSettings(), 61440),
+    ("a2c", PENDULUM, "1024 copies x 8 steps", 1024, A2CSettings(n_steps=8), 32768),
 )  # fmt: skip
 
 

@@ -154,11 +154,8 @@ def _facts() -> nn.Module:
     return FactClassifier(fact_config())
 
 
-def _built_in(name: str, title: str, build: Callable[[], nn.Module]) -> ModelSpec:
-    return ModelSpec(
-        key=f"playworld/{name}", title=title, build=build, file=f"playworld-{name}", keymap=None,
-        licence=BUILT_IN_LICENCE,
-    )
+def _built_in(name: str, title: str, build: Callable[[], nn.Module], storage: Storage = "fp16") -> ModelSpec:
+    return ModelSpec(f"playworld/{name}", title, build, f"playworld-{name}", None, BUILT_IN_LICENCE, storage)
 
 
 def _mixture() -> nn.Module:
@@ -186,8 +183,8 @@ SPECS: dict[str, ModelSpec | LanguageSpec] = {
         _built_in("control-pose", "Playworld ControlNet for poses", _controlnet),
         _built_in("joints", "Playworld joint regressor", _joints),
         _built_in("facts", "Playworld fact classifier", _facts),
-        _built_in("glow", "Glow on Playworld tiles", _flow("glow")),
-        _built_in("nice", "NICE on grey Playworld tiles", _flow("nice")),
+        _built_in("glow", "Glow on Playworld tiles", _flow("glow"), "int8"),
+        _built_in("nice", "NICE on grey Playworld tiles", _flow("nice"), "int8"),
         LanguageSpec("smollm2", "SmolLM2 135M Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", "Apache-2.0"),
         _drafter("smollm2", "ngram", "N-gram memory for SmolLM2"),
         _drafter("smollm2", "medusa", "Medusa heads for SmolLM2"),

@@ -83,15 +83,16 @@ class FlowBetween(FlowJob):
 
 @dataclass(frozen=True, kw_only=True)
 class FlowFill(FlowJob):
-    """Fill in hidden pixels of a real picture by climbing log p, or by Langevin steps."""
+    """Fill in hidden pixels of a real picture by climbing log p, with or without noise."""
 
     tile: int = knob(0, lo=0, hi=REAL - 1, help="Number of the validation scene.")
     hidden: tuple[int, ...] = knob(
         tuple(range(SIZE * SIZE // 2, SIZE * SIZE)), help="Hidden pixels, counted along the rows from 0."
     )
-    method: Literal["ascent", "langevin"] = knob(
-        "ascent", top=True, help="Ascent takes only steps that raise log p; Langevin adds noise and takes every step."
-    )
+    method: Literal["adam", "ascent", "langevin"] = knob(
+        "adam", top=True,
+        help="Adam: a step for each pixel. Ascent: along the gradient, only if log p rises. Langevin: with noise.",
+    )  # fmt: skip
     steps: int = knob(120, lo=1, hi=5000, top=True, help="Steps.")
     seed: int = knob(0, lo=0, hi=2**31 - 1, help="Seed of the noise that it begins with.")
 

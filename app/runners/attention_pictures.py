@@ -39,9 +39,9 @@ SENTENCES = {
     "clip-text": f"Softmax weights of the text tower: each word sees itself and those before it, each row sums to 1. {NO_EXPLANATION}",
     "clip-picture": f"Softmax weights of the image tower: class token and patches see each other, each row sums to 1. {NO_EXPLANATION}",
     "clip-words": (
-        "No attention of the model: cosines (-1 to 1) of each word's last state and each patch's, both projected into the space in which "
-        "CLIP compares whole texts and pictures. It was trained on the end token and the class token only, so single words and patches "
-        "are noisy."
+        "No attention of the model: cosines (-1 to 1) of each word's last state and each patch's own values in the last layer (MaskCLIP, "
+        "arXiv 2112.01071), both projected into the space in which CLIP compares whole texts and pictures. It was trained on those only: "
+        "single words and patches are noisy, and a high one is no proof that the thing is there."
     ),
     "unet-self": (
         "Softmax weights of the UNet's self-attention, of the half of the guidance that has the prompt: cells look at cells, each row "
@@ -148,12 +148,12 @@ def _clip_picture(clip: nn.Module, job: AttentionJob, kind: Family, picture: Ima
 
 
 def _clip_words(clip: nn.Module, job: AttentionJob, kind: Family, picture: Image, ctx: Ctx) -> Capture:
-    """Word states and patch states in the joint space, of length 1."""
+    """Word states and the patches' own values in the joint space, of length 1."""
     tokens, side = _without_padding(_words(kind, job.text)), clip.config.vision.image_size // clip.config.vision.patch_size
     words = clip.text(_prompt(kind, job.text, ctx))[0, : len(tokens.ids)]   # (T, dim)
-    patches = clip.vision(_pixels(picture, ctx))[0, 1:]                     # (P, dim)
+    patches = clip.vision.patch_values(_pixels(picture, ctx))[0]            # (P, dim)
     q = normalize(clip.text_projection(words).float(), dim=-1)              # (T, joint)
-    k = normalize(clip.vision_projection(clip.vision.norm_out(patches)).float(), dim=-1)  # (P, joint)
+    k = normalize(clip.vision_projection(patches).float(), dim=-1)          # (P, joint)
     looked = _looked(
         job, "clip", ctx.dtype, rows=tokens, columns=cells(side, side), column_grid=(side, side), picture=picture, layers=("joint space",),
         heads=(1,), scale=1.0, notes=text_notes(job.text, "text", kind),

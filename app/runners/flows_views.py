@@ -24,7 +24,7 @@ from app.runners.flows import measured, sheet
 from app.worker.context import Ctx
 from models.flows import baselines, depth
 from models.flows.nice import spectrum
-from models.flows.tiles import TileFlow, dequantise, inpaint, interpolate, langevin
+from models.flows.tiles import TileFlow, dequantise, inpaint, inpaint_adam, interpolate, langevin
 from models.flows.training import own_bank
 from models.playworld.bank import SceneBank
 from models.playworld.render import render
@@ -156,7 +156,7 @@ def flow_fill(job: FlowFill, ctx: Ctx) -> Generator[Event, None, Result]:
     generator = torch.Generator().manual_seed(job.seed)
     with opened(job, ctx) as model:
         truth = chosen(model, job.tile)
-        climb = inpaint if job.method == "ascent" else langevin
+        climb = {"adam": inpaint_adam, "ascent": inpaint, "langevin": langevin}[job.method]
         with torch.no_grad():
             true_bits = float(model.bits_per_dim(truth))
         for step in climb(model, truth, known, job.steps, generator):

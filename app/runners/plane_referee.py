@@ -61,7 +61,8 @@ class Referee:
         if self.start is not None:
             x, m, s = m * x + s * self.start, 1.0, 0.0
         values = noised_density(x, m, s, side, reach).clamp(min=LEAST).log()
-        return DensityMap(display.array(values), reach, f"noised data, counted from {len(x):,} held-out points", index)
+        what = "noised data" if self.start is None else "chords between both clouds"
+        return DensityMap(display.array(values), reach, f"{what}, counted from {len(x):,} held-out points", index)
 
     def facts(self) -> dict[str, float]:
         """The mean error of the way, if it was judged."""

@@ -41,8 +41,8 @@ YIELD_S = 0.016
 FRAME_S, MAP_S = 0.05, 0.5
 SHARE = 20
 """A picture, or a save, may take one of so many parts of the time."""
-MOST_ROWS = 20_000
-"""Rows of metrics of a whole run; with more updates a row tells of several."""
+DENSE_ROWS = 10_000
+"""Updates that have a row of metrics each; of the next as many, every two share one, then every three …: long runs stay readable."""
 HISTORY = 400
 NOISE = 400
 EVAL_SEED = 10_000
@@ -149,6 +149,9 @@ class Session:
         if isinstance(error, Exception):
             self.folder.say(state="failed", sentence=str(error) if for_people(error) else f"{type(error).__name__}: {error}"[:300])
             return
+        if self.between:
+            self.episodes.append(self.run.told_episodes())
+        self._report()
         snapshot = snapshots.take(self.run) if self.between else self.latest
         if snapshot is not None:
             self._write(snapshot)
@@ -182,7 +185,8 @@ class Session:
                 yielded = time.perf_counter()
                 continue
             begin = time.perf_counter()
-            self.between = False
+            self.between = not hasattr(self.now, "n_steps")  # without a rollout it can be saved at any step
+            self._gather(event)
             self._show()
             self.ctx.check()
             self.ctx.breathe()
@@ -250,6 +254,13 @@ class Session:
         yield from self._told()
         yield Step(index=update.step, total=update.total)
 
+    def _gather(self, tick: Tick) -> None:
+        """Episodes that end while experience is gathered: before its first update DDPG has nothing else to tell, for thousands of steps."""
+        if tick.phase == "collecting" and self._is_due("report", REPORT_S):
+            self.episodes.append(self.run.told_episodes())
+            self._report()
+            self.waiting.append(self._progress(tick))
+
     def _keep(self) -> None:
         """Policies along the run, and the run itself every few seconds."""
         if self.folder.shelf.due(self.run.timesteps, self.chosen.total):
@@ -273,7 +284,8 @@ class Session:
 
     def _progress(self, event: Tick | Update) -> Progress:
         metrics = {} if self.last is None else self.last.metrics
-        words = [f"{self.run.timesteps:,} of {self.chosen.total:,} steps"]
+        yet = "" if self.run.updates else " (no update yet)"
+        words = [f"{self.run.timesteps:,} of {self.chosen.total:,} steps{yet}"]
         words += [f"return {metrics['rollout/ep_rew_mean']:.1f}"] if "rollout/ep_rew_mean" in metrics else []
         words += [f"{self.run.timesteps / self.seconds:,.0f} steps/s"] if self.seconds else []
         done, total = (self.last.step, self.last.total) if self.last is not None else (0, 0)
@@ -285,9 +297,9 @@ class Session:
         if rows:
             self.folder.metrics.add_named(map(folders.named, rows))
             self.waiting.append(Record(channel="metrics", payload=rows))
-        if self.episodes:
-            table = torch.cat(self.episodes).numpy()
-            self.episodes.clear()
+        table = torch.cat(self.episodes).numpy() if self.episodes else ()
+        self.episodes.clear()
+        if len(table):
             self.folder.episodes.add([(int(at), float(f"{gain:.8g}"), int(length)) for at, gain, length in table.tolist()])
             self.waiting.append(Record(channel="episodes", payload=told.Episodes(table)))
         for each in (self.folder.metrics, self.folder.episodes, self.folder.changes):
@@ -305,12 +317,17 @@ class Session:
         size = getattr(view, "returns", None)
         half = (spec.actions.high[0] - spec.actions.low[0]) / 2 if isinstance(spec.actions, Box) and spec.actions.bounded else None
         found = healthy.lamps(
-            self.history, progress=self.run.timesteps / self.chosen.total, half_range=half, solved_at=spec.solved_at,
+            self.history, progress=self._learned(), half_range=half, solved_at=spec.solved_at,
             max_entropy=math.log(spec.actions.n) if isinstance(spec.actions, Discrete) and spec.actions.n > 1 else None,
             advantage_std=None if signal is None else float(signal.std(correction=0)),
             return_size=1.0 if size is None else float(size.abs().max()),
         )  # fmt: skip
         return tuple(told.LampView(lamp.name, lamp.verdict, lamp.sentence) for lamp in found)
+
+    def _learned(self) -> float:
+        """Share of the learning that is behind: what is collected before it begins does not count."""
+        before = min(getattr(self.now, "learning_starts", 0), self.chosen.total - 1)
+        return max(0, self.run.timesteps - before) / (self.chosen.total - before)
 
     def _show(self, update: Update | None = None) -> None:
         """Pictures that somebody looks at, each when its time has come; in step mode all of them after every update."""
@@ -438,7 +455,7 @@ class Rows:
         for name, value in update.metrics.items():
             if name.startswith("train/"):
                 self._sums[name] = self._sums.get(name, 0.0) + value
-        if not whole and self._count < -(-update.total // MOST_ROWS) and update.step != update.total:
+        if not whole and self._count < 1 + (update.step - 1) // DENSE_ROWS and update.step != update.total:
             return None
         means = {name: total / self._count for name, total in self._sums.items() if name != "train/n_updates"}
         row = told.RlRow(update.step, update.timesteps, seconds, tuple((update.metrics | means).items()))

@@ -19,6 +19,8 @@ from app.widgets.agents.camera import Camera
 from app.widgets.agents.portraits import PORTRAITS, fact_words, is_grid, portrait_of, shown_facts, signed
 
 HEAD, LINE, PAD = 26, 17, 10
+NOTE = 80
+"""Width below which the note at the left of the figures is left out: a few letters of it would only puzzle."""
 SMALL, NARROW = 190, 320
 """Height below which only the picture and one line of figures are shown; width below which what stands under it is stacked."""
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
@@ -160,8 +162,8 @@ class AgentView(QWidget):
         room = line.width() - painter.fontMetrics().horizontalAdvance(figures) - 16
         painter.setFont(theme.font(theme.LEAST))
         painter.setPen(theme.colour("on_stage"))
-        words = painter.fontMetrics().elidedText(self._note or frame.env, Qt.TextElideMode.ElideRight, int(max(room, 0)))
-        if room > 30:
+        if room > NOTE:
+            words = painter.fontMetrics().elidedText(self._note or frame.env, Qt.TextElideMode.ElideRight, int(room))
             painter.drawText(line, _LEFT, words)
 
     def _paint_end(self, painter: QPainter, frame: AgentFrame) -> None:

@@ -67,7 +67,8 @@ class BalanceStrip(QWidget):
         painter.setFont(theme.font(theme.LEAST))
         painter.setPen(theme.colour("muted"))
         mean = getattr(self._table.mean, name)
-        painter.drawText(place.adjusted(0, 16, 0, 0), left, f"{mean:.2f}   random {chance:.2f}" if roomy else f"{mean:.2f} ({chance:.2f})")
+        words = f"{mean:.2f}   random {chance:.2f}" if roomy else f"{mean:.2f} ({chance:.2f})"
+        painter.drawText(place.adjusted(0, 16, GAP - 2, 0), left, words)
         low, high = (min(*values, chance, 0.9), 1.0) if name == "entropy" else (0.0, max(*values, chance, 1e-9) * 1.1)
 
         def height(value: float) -> float:

@@ -55,7 +55,8 @@ class ColourScale:
     def ends(self) -> tuple[str, str]:
         """The numbers at both ends."""
         if self.signed:  # both ends stand under one short bar
-            return f"−{self.top:.2g}", f"{self.top:.2g}"
+            top = f"{self.top:.2g}" if self.top < 10 else figure(self.top)
+            return f"−{top}", top
         least = f"≤{self.top / 10**DECADES:.0e}".replace("e-0", "e-")
         return least if self.log else figure(self.bottom), figure(self.top)
 

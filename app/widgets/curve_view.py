@@ -124,7 +124,7 @@ class CurveView(QWidget):
             self._items[key] = item = self._plot.plot([], [], name=curve.label or key)
             item.curve.setCacheMode(_CACHED)
             item.scatter.setCacheMode(_CACHED)
-        self._items[key].setData(*_finite(curve.x, curve.y))
+        self._items[key].setData(*_drawable(curve, self._log))
         self._style_curve(key)
         self._legend.setVisible(self._legend_wanted and len(self._items) > 1)
 
@@ -205,11 +205,17 @@ class CurveView(QWidget):
     def set_log(self, x: bool = False, y: bool = False) -> None:
         """Logarithmic axes."""
         cursor = self.cursor_at()
+        self._redraw((self._log[0] or x, self._log[1] or y))  # a logarithm of what has none would spoil the range
         self._log = (x, y)
         self._plot.setLogMode(x=x, y=y)
+        self._redraw(self._log)
         self._log_action.setChecked(y)
         self._draw_regions()
         self.set_cursor(cursor)
+
+    def _redraw(self, log: tuple[bool, bool]) -> None:
+        for key, item in self._items.items():
+            item.setData(*_drawable(self._curves[key], log))
 
     @Slot()
     def reset_view(self) -> None:
@@ -369,7 +375,10 @@ def _with_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _finite(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out points that cannot be drawn."""
-    good = np.isfinite(x) & np.isfinite(y)
-    return x[good], y[good]
+def _drawable(curve: Curve, log: tuple[bool, bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out points that cannot be drawn: no numbers, and on a logarithmic axis what is not above 0."""
+    good = np.isfinite(curve.x) & np.isfinite(curve.y)
+    for values, logarithmic in zip((curve.x, curve.y), log, strict=True):
+        if logarithmic:
+            good &= values > 0
+    return curve.x[good], curve.y[good]

@@ -14,6 +14,8 @@ from app import theme
 from app.widgets.expert_paint import expert_colour, paint_badge
 
 HEAD, NODE, ROW = 18, 26, 17
+LEAST_STEP = 72
+"""Pixels from one layer to the next, at least."""
 MOST_BANDS = 40
 """Widest bands drawn between two layers."""
 LIFT = 1.25
@@ -41,6 +43,7 @@ class ExpertFlow(QWidget):
         """Show other flows."""
         self._flow, self._layers = np.asarray(flow), layers
         self.setFixedHeight(self.sizeHint().height())
+        self.setMinimumWidth(LEAST_STEP * (len(layers) - 1) + NODE if len(layers) else 0)
         self.update()
 
     def set_empty_text(self, text: str) -> None:

@@ -8,25 +8,13 @@ from __future__ import annotations
 import shiboken6
 from PySide6.QtCore import QEvent, QObject, Qt, Slot
 from PySide6.QtGui import QPainter, QRegion
-from PySide6.QtWidgets import (
-    QAbstractButton,
-    QAbstractItemView,
-    QAbstractSlider,
-    QAbstractSpinBox,
-    QApplication,
-    QComboBox,
-    QLineEdit,
-    QPlainTextEdit,
-    QTabBar,
-    QTextEdit,
-    QWidget,
-)
+from PySide6.QtWidgets import QApplication, QGraphicsView, QPlainTextEdit, QScrollArea, QTextEdit, QWidget
 
 from app import theme
 
 WIDTH = 2
-MARKED = (QAbstractButton, QAbstractItemView, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QTabBar)
-"""The style sheet draws their focus; so it does that of texts that can be edited."""
+RINGED = (QScrollArea, QGraphicsView)
+"""What shows nothing by itself; widgets of ours that do not either say so by a property `wants_ring`."""
 
 
 class FocusRing(QObject):
@@ -54,8 +42,9 @@ class FocusRing(QObject):
 
 
 def _needs_ring(widget: QWidget) -> bool:
-    edited = isinstance(widget, (QPlainTextEdit, QTextEdit)) and not widget.isReadOnly()
-    return bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus) and not edited and not isinstance(widget, MARKED)
+    only_read = isinstance(widget, (QPlainTextEdit, QTextEdit)) and widget.isReadOnly()
+    silent = only_read or isinstance(widget, RINGED) or bool(widget.property("wants_ring"))
+    return silent and bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus)
 
 
 class _Frame(QWidget):

@@ -18,7 +18,8 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from app import theme
 from app.widgets.expert_paint import expert_paints, ink_on
 
-LEFT, HEAD, FOOT = 64, 20, 24
+LEFT, HEAD, FOOT, SCALE = 64, 20, 24, 44
+"""Pixels: names of rows, names of columns, the foot with the scale, and where in it the colours begin."""
 TEXT_LEAST = 30
 """Width of a cell from which its number is written into it."""
 
@@ -202,12 +203,12 @@ class GridMap(QWidget):
 
     def _paint_scale(self, painter: QPainter) -> None:
         y, width, begin = self.height() - FOOT + 8, 96, self._sight + self._left
-        painter.drawImage(QRectF(begin + 34, y, width, 8), scale_picture(self._table, theme.tokens().name))
+        painter.drawImage(QRectF(begin + SCALE, y, width, 8), scale_picture(self._table, theme.tokens().name))
         painter.setPen(theme.colour("muted"))
         low, high = (f"{end:.3g}" for end in self._ends)
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(QRectF(begin, y - 4, 30, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, low)
-        painter.drawText(QRectF(begin + 34 + width + 4, y - 4, self.width(), 16), left, f"{high}   {self._scale_words}")
+        painter.drawText(QRectF(begin, y - 4, SCALE - 4, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, low)
+        painter.drawText(QRectF(begin + SCALE + width + 4, y - 4, self.width(), 16), left, f"{high}   {self._scale_words}")
 
     # mouse and keys ------------------------------------------------------------------------------------------------
 

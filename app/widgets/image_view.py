@@ -113,10 +113,11 @@ class ImageView(QWidget):
         self._opacity = min(max(opacity, 0.0), 1.0)
         self.update()
 
-    def set_placeholder(self, text: str, action: str = "") -> None:
+    def set_placeholder(self, text: str, action: str = "", tip: str = "") -> None:
         """What the empty view says, and the button that makes something appear."""
         self._placeholder = text
         self._button.setText(action)
+        self._button.setToolTip(tip)
         self._button.setVisible(bool(action) and self._image is None)
         self._place_button()
         self._describe()

@@ -233,8 +233,8 @@ class Layers:
                 rows.append(KeyRow(f"{group}: mean of {len(tracks)}", colour, "" if x is None else mean_words(tracks, x)))
             if len(tracks) == 1 or x is not None:
                 rows += [KeyRow(t.line.label, colour, "" if x is None else t.words_at(x), thin=len(tracks) > 1) for t in tracks]
-        if self._reference is not None and self.tracks and not self._plot.compact:
-            first = next(iter(self.tracks.lines.values()))
+        first = next(iter(self.tracks.lines.values()), None)
+        if self._reference is not None and first is not None and len(first.raw) and not self._plot.compact:
             known = self._reference
             told = standing(known.mean, known.std, known.timesteps, first.shown.x, first.shown.y)
             who = "" if len(self.tracks.lines) == 1 else f" ({first.line.label})"

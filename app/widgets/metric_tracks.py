@@ -74,7 +74,7 @@ class Tracks:
         self.window = 1
 
     def __bool__(self) -> bool:
-        return any(len(track.raw) for track in self.lines.values())
+        return bool(self.dots) or any(len(track.raw) for track in self.lines.values())
 
     def set_lines(self, lines: Sequence[Line]) -> bool:
         """Keep these and no others; returns whether anything is new."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF
 
 from app import theme
 from app.protocol.rl import GridView, PlaneView
 from app.widgets.agents.portraits import signed
-from app.widgets.agents.strokes import arrow, disc
+from app.widgets.agents.strokes import disc
 from app.widgets.chart_frame import ChartFrame
 from app.widgets.colour_scale import ColourScale, figure
 from app.widgets.expert_paint import ink_on, mixed
@@ -19,6 +21,9 @@ from app.widgets.expert_paint import ink_on, mixed
 LAYERS = ("value", "advantage", "action")
 ARROWS = (13, 9)
 """Columns and rows of arrows over a plane."""
+INKS = ("#101010", "#ffffff")
+HEAD, THIN = 7.25, 0.75
+"""Length of an arrow's head and half the thickness of its shaft, in pixels."""
 PALEST = 0.75
 """How much of the ground is in the colour of an action that is no likelier than the others."""
 WASH = 64
@@ -76,19 +81,36 @@ def push_of(view: PlaneView, row: int, column: int) -> float:
 
 
 def paint_arrows(painter: QPainter, frame: ChartFrame, view: PlaneView, picture: QImage) -> None:
-    """Horizontal arrows over the plane; a dot where the action is none."""
-    n = len(view.value)
-    across, up = ARROWS
+    """Horizontal arrows over the plane; a dot where the action is none. All of one ink are one shape: singly they take far longer."""
+    n, (across, up) = len(view.value), ARROWS
     reach = frame.place.width() / across * 0.42
+    shapes = {ink: QPainterPath() for ink in INKS}
     for j in range(up):
         for i in range(across):
             share = (i + 0.5) / across, (j + 0.5) / up
             row, column = round(share[1] * (n - 1)), round(share[0] * (n - 1))
             at = QPointF(frame.place.left() + share[0] * frame.place.width(), frame.place.bottom() - share[1] * frame.place.height())
-            push = push_of(view, row, column)
-            ink = ink_on(QColor(picture.pixel(column, n - 1 - row)))
-            half = QPointF(reach * push, 0)
-            arrow(painter, at - half, at + half, 1.5, ink)
+            add_arrow(shapes[_ink(picture.pixel(column, n - 1 - row))], at, reach * push_of(view, row, column))
+    for ink, shape in shapes.items():
+        painter.fillPath(shape, QColor(ink))
+
+
+def add_arrow(shape: QPainterPath, at: QPointF, half: float) -> None:
+    """An arrow round a middle, `half` of its length to the right (or left, below 0)."""
+    if abs(half) < 0.25:
+        shape.addEllipse(at, 1.5, 1.5)
+        return
+    tail, tip, size = at.x() - half, at.x() + half, math.copysign(min(HEAD, 2 * abs(half)), half)
+    neck, wing, y = tip - 0.9 * size, 0.43 * abs(size), at.y()
+    corners = ((tail, y - THIN), (neck, y - THIN), (neck, y - wing), (tip, y), (neck, y + wing), (neck, y + THIN), (tail, y + THIN))
+    shape.addPolygon(QPolygonF([QPointF(*corner) for corner in corners]))
+    shape.closeSubpath()
+
+
+@lru_cache(maxsize=1024)
+def _ink(ground: int) -> str:
+    """The ink on a pixel."""
+    return ink_on(QColor(ground)).name()
 
 
 def arrow_words(view: PlaneView | GridView) -> str:
@@ -121,10 +143,11 @@ def paint_trail(painter: QPainter, frame: ChartFrame, trail: Sequence[tuple[floa
     """Where the agent has been, and a disc where it is; hollow at the edge if it is outside."""
     if not trail:
         return
+    lines = [QPolygonF([frame.at(*point) for point in piece]) for piece in stretches(trail, frame.x[1] - frame.x[0], circular)]
     for colour, width in ((theme.colour("surface", 190), 4.0), (theme.colour("text"), 1.6)):
         painter.setPen(QPen(colour, width))
-        for piece in stretches(trail, frame.x[1] - frame.x[0], circular):
-            painter.drawPolyline(QPolygonF([frame.at(*point) for point in piece]))
+        for line in lines:
+            painter.drawPolyline(line)
     x, y = trail[-1]
     kept = min(max(x, frame.x[0]), frame.x[1]), min(max(y, frame.y[0]), frame.y[1])
     disc(painter, frame.at(*kept), 6, theme.data_colour(1) if kept == (x, y) else theme.colour("surface"), theme.colour("text"))

@@ -192,6 +192,7 @@ class PlaneStage(QWidget):
             self._paint_empty(painter)
         if self.hasFocus() or self._framed:
             painter.setPen(QPen(theme.colour("focus"), 2))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(self.square())
 
     def _paint_back(self) -> QPixmap:

@@ -72,6 +72,7 @@ class RoundsStrip(QAbstractScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.viewport().setMouseTracking(True)
         self.setAccessibleName("Rounds")
+        self.setProperty("wants_ring", True)
         self.setAccessibleDescription("Left and Right move a round, Home and End to the ends, Ctrl and the wheel zoom.")
         theme.notifier().changed.connect(self.viewport().update)
 

@@ -65,10 +65,10 @@ class StatusBar(QFrame):
 
 
 def size_text(size: int) -> str:
-    """Bytes for people: 1288490188 -> "1.2 GB"."""
+    """Bytes for people, in two or three figures: 1288490188 -> "1.2 GB"."""
     for unit, name in _UNITS:
         if size >= unit:
-            return f"{size / unit:.1f} {name}"
+            return f"{size / unit:.{1 if size < 100 * unit else 0}f} {name}"
     return f"{size} B"
 
 

@@ -50,6 +50,7 @@ class TokenText(QWidget):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Tokens of the reply")
+        self.setProperty("wants_ring", True)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent, False)
         theme.notifier().changed.connect(self._restyle)
         self._restyle()

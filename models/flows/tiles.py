@@ -179,6 +179,26 @@ def langevin(
         yield InpaintStep(i=i, n=steps, v=v, log_density=value, accepted=taken, last=i == steps)
 
 
+def inpaint_adam(
+    model: TileFlow, v: Tensor, known: Tensor, steps: int, generator: torch.Generator, rate: float = 0.1
+) -> Iterator[InpaintStep]:
+    """The same by Adam (arXiv 1412.6980) on log p: a step of its own size for each pixel, over the second half falling to 0.
+
+    Far fewer steps than `inpaint` needs, since log p is much steeper along fine detail than along colours; but log p may dip on the way.
+    """
+    free = (1 - known.to(v)).expand_as(v)
+    v = torch.where(free > 0, torch.rand(v.shape, generator=generator), v)
+    value, slope = _ascent(model, v, free)
+    drift, square, taken = torch.zeros_like(v), torch.zeros_like(v), torch.ones(len(v), dtype=torch.bool)
+    yield InpaintStep(i=0, n=steps, v=v, log_density=value, accepted=taken, last=steps == 0)
+    for i in range(1, steps + 1):
+        drift, square = 0.9 * drift + 0.1 * slope, 0.99 * square + 0.01 * slope.square()
+        push = drift / (1 - 0.9**i) / ((square / (1 - 0.99**i)).sqrt() + 1e-3)
+        v = torch.where(free > 0, (v + rate * min(1.0, 2 * (1 - (i - 1) / steps)) * push).clamp(0, 1), v)
+        value, slope = _ascent(model, v, free)
+        yield InpaintStep(i=i, n=steps, v=v, log_density=value, accepted=taken, last=i == steps)
+
+
 def _ascent(model: TileFlow, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     """log p(v) and its gradient in the free pixels at a root mean square of 1."""
     with torch.enable_grad():

@@ -179,15 +179,30 @@ class ClipVision(nn.Module):
 
     def forward(self, x: Tensor, probe: Probe | None = None) -> Tensor:
         """Hidden states (B, 1 + P, dim), class token first, of pictures (B, 3, image_size, image_size)."""
+        x = self._begin(x)                                                  # (B, 1 + P, dim)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, causal=False, note=None if probe is None else probe.at(layer))  # (B, 1 + P, dim)
+        return x
+
+    def patch_values(self, x: Tensor) -> Tensor:
+        """What each patch itself gives to the last layer's attention, normed (B, P, dim), to be compared with texts patch by patch.
+
+        The last layer gathers the picture into the class token, and mixes the patches meanwhile; left out is its mixing
+        (MaskCLIP, arXiv 2112.01071, section 3.1).
+        """
+        x, last = self._begin(x), self.blocks[-1]
+        for block in self.blocks[:-1]:
+            x = block(x, causal=False)                                      # (B, 1 + P, dim)
+        return self.norm_out(last.attention.out(last.attention.v(last.norm1(x[:, 1:]))))  # (B, P, dim)
+
+    def _begin(self, x: Tensor) -> Tensor:
+        """Patches with their positions behind the class token, (B, 1 + P, dim)."""
         side = self.config.image_size
         if x.shape[-2:] != (side, side):
             raise ValueError(f"the image tower takes {side} x {side} pixels, not {x.shape[-1]} x {x.shape[-2]}")
         x = rearrange(self.patches(x), "b c h w -> b (h w) c")              # (B, P, dim)
         first = self.class_token.to(x.dtype).expand(len(x), 1, -1)          # (B, 1, dim)
-        x = self.norm_in(torch.cat([first, x], dim=1) + self.positions)     # (B, 1 + P, dim)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, causal=False, note=None if probe is None else probe.at(layer))  # (B, 1 + P, dim)
-        return x
+        return self.norm_in(torch.cat([first, x], dim=1) + self.positions)  # (B, 1 + P, dim)
 
     def pooled(self, hidden: Tensor) -> Tensor:
         """The normed class token, (B, dim)."""

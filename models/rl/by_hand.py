@@ -2,7 +2,7 @@
 
 A policy of two layers of 64 and a mini-batch of some hundred rows are so little work that autograd's bookkeeping takes longer than the
 arithmetic. The chain rule of a tanh perceptron is four lines (Rumelhart, Hinton & Williams 1986); of the losses, each distribution
-knows its own (`nets.Categorical.pull`, `nets.Gaussian.pull`). A test holds all of it against autograd. PPO and A2C use it.
+knows its own (`nets.Categorical.pull`, `nets.Gaussian.pull`). A test holds all of it against autograd. PPO, A2C and TRPO's critic use it.
 """
 
 from __future__ import annotations

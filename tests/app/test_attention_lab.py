@@ -497,3 +497,29 @@ def test_words_of_numbers_and_equations():
     assert "(i − j) mod 7 = 0" in equation("strided", {"stride": 7, "part": "merged"}, 64)
     assert "j mod 8 ≥ 6" in equation("fixed", {"stride": 8, "summary": 2, "part": "merged"}, 64)
     assert equation("nothing", {}, 8) == ""
+
+
+# --- curves on logarithmic axes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_has_no_logarithm_is_left_out_and_comes_back(qtbot):
+    view = CurveView()
+    qtbot.addWidget(view)
+    view.show()
+    x, y = np.array([-1.0, 0.0, 1.0, 2.0, 3.0]), np.array([5.0, 1.0, 0.0, np.nan, 10.0])
+
+    def drawn() -> list[float]:
+        known = view._items["a"].getOriginalDataset()[0]
+        return [] if known is None else known.tolist()
+
+    view.set_curve("a", Curve(x, y))
+    assert drawn() == [-1, 0, 1, 3]
+    for log, wanted in (((True, True), [3]), ((True, False), [1, 3]), ((False, True), [-1, 0, 3]), ((False, False), [-1, 0, 1, 3])):
+        view.set_log(*log)
+        view.grab()
+        assert drawn() == wanted and np.isfinite(view._plot.viewRange()).all()
+    view.set_log(True, True)
+    view.set_curve("a", Curve(x, np.zeros(5)))
+    view.grab()
+    assert drawn() == [] and view.curves()["a"].y.tolist() == [0] * 5, "what is known stays for export"

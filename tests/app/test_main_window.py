@@ -82,6 +82,12 @@ class OtherPanel(NotesPanel):
     panel_id, title = "other", "Other"
 
 
+class RefusingPanel(Panel):
+    """Has no use for drops."""
+
+    panel_id, title = "refusing", "Refusing"
+
+
 class BrokenPanel(Panel):
     """Cannot be made."""
 
@@ -313,6 +319,18 @@ def test_drops_go_to_the_panel_on_show(open_window):
     mime.setUrls([QUrl.fromLocalFile("/pictures/map.png")])
     assert _drop(window, mime)
     assert window.current_panel().dropped == ["map.png"] and window.banner.text() == ""
+
+
+@pytest.mark.parametrize("name, taken", [("map.PNG", True), ("map.pdf", False)])
+def test_a_drop_that_the_panel_on_show_refuses_is_brought_where_it_is_of_use(open_window, name, taken):
+    refusing = PanelSpec("refusing", "Refusing", "Words", "info", HERE + "RefusingPanel")
+    window = open_window(registry=(refusing, replace(REGISTRY[0], drops=(".png",))))
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(f"/pictures/{name}")])
+    assert _drop(window, mime)
+    assert window.current_panel().panel_id == ("notes" if taken else "refusing") and bool(window.banner.text()) is not taken
+    if taken:
+        assert window.current_panel().dropped == [name] and window.side_bar.buttons["notes"].isChecked()
 
 
 def test_a_drop_nobody_wants_is_said(open_window):

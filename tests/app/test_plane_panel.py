@@ -318,6 +318,15 @@ def test_four_lanes_run_on_the_same_noise(panel):
     assert [handle.state for handle in panel.engine.runs()[1:]] == ["cancelled"] * 3
 
 
+def test_a_leading_lane_may_go(panel):
+    panel.set_count(4)
+    panel.train()
+    panel.engine.tell(panel.engine.runs()[3])
+    panel.player.go(5)
+    panel.set_count(2)
+    assert panel.player.index == -1 and panel.foot.transport.text().startswith("no moments yet")
+
+
 def test_lanes_stand_at_equal_noise_and_not_at_equal_number(panel):
     panel.set_count(2)
     panel.train()

@@ -5,6 +5,8 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor
 
+from app import theme
+from app.widgets import plane_stage
 from app.widgets.plane_paint import arrow_lines, arrow_tips, cloud_picture, contours, enlarged, ink_layer, round_ticks, shade
 from app.widgets.plane_stage import PlaneStage
 
@@ -141,3 +143,35 @@ def test_paths_may_show_their_points(stage):
     stage.set_paths([np.array([[0.0, 0.0], [1.0, 1.0]])], [2], dots=True)
     x, y = stage.to_pixels(np.array([1.0, 1.0])).round().astype(int)
     assert stage.grab().toImage().pixelColor(x + 1, y) != plain.pixelColor(x + 2, y + 2)
+
+
+def test_the_frame_of_a_stage_hides_nothing(qtbot):
+    """A stage that is clicked has the focus, and a frame: what is drawn inside stays, also under handles."""
+    stage = PlaneStage("Stage")
+    qtbot.addWidget(stage)
+    stage.resize(400, 400)
+    stage.set_contours(np.add.outer(np.arange(9.0), np.arange(9.0)), np.arange(1.0, 16.0))
+    stage.set_handles({"start": (0.5, 0.5)})
+    middle = stage.square().adjusted(20, 20, -20, -20).toRect()
+    before = stage.grab(middle).toImage()
+    stage.set_framed(True)
+    assert stage.grab(middle).toImage() == before
+    edge = stage.square().topLeft().toPoint()
+    assert stage.grab().toImage().pixelColor(edge) == theme.colour("focus")
+
+
+def test_a_layer_that_stays_is_not_painted_anew(stage, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plane_stage, "cloud_picture", lambda *given: drawn.append(len(given[0])) or cloud_picture(*given))
+    stage.grab()
+    still, moving = np.zeros((7, 2)), np.ones((5, 2))
+    for step in range(3):
+        stage.set_points(still.copy(), layer=0)
+        stage.set_points(moving * step, layer=1)
+        stage.grab()
+    assert drawn == [7, 5, 5, 5]
+    stage.set_points(still, ink=3, layer=0)
+    stage.grab()
+    stage.resize(500, 500)
+    stage.grab()
+    assert drawn[4:] == [7, 7, 5]

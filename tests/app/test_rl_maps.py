@@ -253,9 +253,10 @@ def test_the_true_trust_region_is_where_the_kl_is_delta(inside):
     chart = inside(SEARCH, 1)
     assert colour_at(chart, chart.frame().at(0.64, 0)) == theme.colour("ok") and "gain" in chart.readout(chart.frame().at(0.5, 0.5))
     axes = chart.frame()
-    assert 1 <= axes.place.width() / axes.place.height() <= 1.6 and "gains 1, the plain one 0.0125" in chart.caption()
+    assert 1.61 > axes.place.width() / axes.place.height() > 1 / 1.61 and "gains 1.000, the plain one 0.013" in chart.caption()
     along = axes.at(0.3, 0.4)  # half way up the plain gradient
-    assert colour_at(chart, along) == theme.data_colour(2)
+    inked, wanted = colour_at(chart, along).getRgb(), theme.data_colour(2).getRgb()
+    assert max(abs(one - other) for one, other in zip(inked, wanted, strict=True)) < 48, "but for its smooth edge"
     inside(replace(SEARCH, landscape=None))  # the next update has none: the last one stays
     assert chart.isVisible() and chart.has_view()
 

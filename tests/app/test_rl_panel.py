@@ -188,6 +188,14 @@ def test_curves_grow_and_the_agent_moves(panel):
     assert "480 ± 20" in panel.side.inspector.text() and "500 ± 0 at 100,000" in panel.side.inspector.text()
 
 
+def test_before_the_first_update_episodes_are_dots_and_steps_are_counted(panel):
+    train(panel, 0)
+    plot = panel.stage.curves.plot
+    plot.refresh()
+    assert list(plot.tracks.dots["1"].x) == [50, 120, 300] and "300 of 100,000 steps" in panel.timeline.transport.text()
+    assert plot.box.viewRange()[0][1] >= 300
+
+
 def test_several_seeds_share_a_hue_and_a_group_and_another_algorithm_has_its_own(panel):
     train(panel, 4, "0-2")
     kinds = {(track.line.group, track.line.colour) for track in lines(panel).values()}
@@ -459,6 +467,20 @@ def test_an_interrupted_run_is_offered_after_a_crash(build):
     assert len(panel.trainings.shown.metrics) == 22 and len(panel.trainings.all) == 1
 
 
+def test_resumed_at_an_earlier_moment_nothing_after_it_stays(panel):
+    with_cards(panel, fakes.card(3, state="interrupted", timesteps=3840))
+    panel.wishes.resume(panel.library.entries()[0])
+    newest(panel, RlHistory).succeed(fakes.history(fakes.card(3, state="interrupted", timesteps=3840)))
+    handle, run = newest(panel, TrainRl), panel.trainings.shown
+    handle.record.emit("episodes", fakes.episodes(5000))
+    assert run.steps == 5120
+    handle.record.emit("card", fakes.card(3, timesteps=3840))
+    assert run.steps == 3840 and len(run.metrics) == 15 and not (run.episodes.rows[:, 0] > 3840).any()
+    handle.record.emit("episodes", fakes.episodes(3900, 4096))
+    handle.record.emit("metrics", fakes.rows(16, 17))
+    assert len(run.metrics) == 17 and (run.episodes.rows[:, 0] > 3840).sum() == 2
+
+
 def test_an_earlier_run_is_shown_with_its_lamps_and_policies(panel):
     done = fakes.card(1, state="finished", timesteps=5120, eval_mean=490.0, eval_std=3.0)
     with_cards(panel, done)
@@ -517,6 +539,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_and_what_came_after_it_is_for
     handle.end("cancelled", handle.cancelled)
     panel.wishes.resume(panel.library.entries()[0])
     assert newest(panel, TrainRl).job.resume == "/runs/ppo-CartPole-v1-0"
+    newest(panel, TrainRl).record.emit("card", fakes.card(timesteps=16 * 256))  # a run says first where it goes on
     newest(panel, TrainRl).record.emit("metrics", fakes.rows(17, 18))
     run = panel.trainings.shown
     assert list(run.metrics["update"]) == [float(n) for n in range(1, 19)] and len(run.evals) == 0

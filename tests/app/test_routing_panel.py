@@ -101,6 +101,20 @@ def test_the_untrained_state_teaches_and_offers_the_training(build):
     assert not panel.stage.missing
 
 
+def test_another_model_that_is_missing_offers_no_training_of_the_built_in_one(panel):
+    panel.show_message("warn", "an old complaint", "")
+    panel.side_form.use("moe:/nowhere")
+    panel.models.other_model()
+    assert panel.banner.text() == ""
+    newest(panel, RoutingStatus).succeed(Result(facts=MISSING | {"sentence": "There is no model at /nowhere."}))
+    welcome = panel.stage.welcome
+    assert panel.stage.missing and "/nowhere" in welcome.words() and welcome.folder.isVisible() and not welcome.whole.isVisible()
+    panel.side_form.use("builtin-moe")
+    panel.models.other_model()
+    newest(panel, RoutingStatus).succeed(Result(facts=MISSING))
+    assert welcome.whole.isVisible() and welcome.trial.isVisible()
+
+
 def test_checkpoints_can_be_chosen(panel, qtbot):
     panel.models.ask()
     found = [{"folder": "/home/x/training/moe-switch-aux-loss-1", "title": "moe-switch-aux-loss-1"}]
@@ -437,7 +451,7 @@ def test_before_and_after(panel):
     handle.succeed(Result(files={"report": steer_report()}))
     assert page.texts["before"].toPlainText() == "↵\nas it was" and page.texts["after"].toPlainText() == "another"
     words = [label.text() for label in page._cells]
-    assert "20.000" in words and "25.500" in words and "0.1250 nats" in words and "layer 1: expert 2 off" in page._words.text()
+    assert "20.000" in words and "25.500" in words and "0.1250 nats" in words and page._words.text().startswith("Layer 1: expert 2 off.")
     panel.side_form.gates.compare.click()
     newest(panel, RoutingSteer).fail("Nothing is changed at the gates.")
     assert panel.banner.text() == "Nothing is changed at the gates."
@@ -477,8 +491,12 @@ def test_domains_with_guards(panel):
     assert "Expert 3 of layer 1" in page._pick.text() and "too few" in page.rows.accessibleDescription()
     page._buttons["token"].click()
     assert page.map._rows == ("·the", "↵", "1")
+    panel.stage.pages.setCurrentWidget(page)
+    panel.side.layers.setCurrentIndex(1)
+    panel.side.layers.activated.emit(1)
+    assert "of layer 2" in page._pick.text(), "layers can be chosen before a text is read"
     panel.models.other_model()
-    assert not page.map.values.size, "what was measured on another model no longer stands"
+    assert not page.map.values.size and "Reads documents" in page._words.text(), "what was measured on another model no longer stands"
 
 
 # --- training ------------------------------------------------------------------------------------------------
@@ -632,6 +650,14 @@ def test_scenes_run_on_canned_answers(panel):
     for name, scene in panel.screenshot_scenes():
         if name in ("bias", "together", "flow", "training"):
             assert list(scene(panel))
+
+
+def test_many_layers_and_experts_leave_room_between_layers(panel):
+    panel.stage.flow.flow.set_flow(np.full((15, 64, 64), 1 / 4096), tuple(range(16)))
+    places = [panel.stage.flow.flow.node(row, 0).left() for row in (0, 1)]
+    assert panel.stage.flow.flow.minimumWidth() > 1000 and places[0] < places[1]
+    panel.stage.flow.flow.set_flow(np.zeros((0, 0, 0)), ())
+    assert panel.stage.flow.flow.minimumWidth() == 0
 
 
 def test_a_model_with_many_layers_and_experts_fits(panel):

@@ -95,6 +95,18 @@ def test_missing_weights_are_said_where_the_pictures_would_stand(panel):
     assert panel.engine.last(LearnFlow).job.kind == "glow"
 
 
+def test_what_was_not_trained_here_is_said_as_such(panel):
+    tell_samples(panel)
+    panel.side.weights.setCurrentIndex(1)
+    panel.side.flow_changed.emit()
+    handle = panel.engine.last(FlowSamples)
+    handle.begin()
+    handle.fail("No Glow has been trained since the program was started.", "Press Train, or take the built-in weights.")
+    words = panel.learn.sheet._placeholder
+    assert handle.job.weights == "own" and "No Glow has been trained" in words and "or take the built-in" in words
+    assert "Cut" not in panel.inspector.text(), "the numbers of other pictures are gone"
+
+
 def learning(panel) -> object:
     panel.learn.train()
     handle = panel.engine.last(LearnFlow)
@@ -233,6 +245,7 @@ def test_nice_sees_real_pictures_in_grey(panel):
     sheet = panel.real_sheet().pixels
     assert (sheet[..., 0] == sheet[..., 1]).all() and sheet[0, 16, 0] == round(0.299 * 10 + 0.114 * 10)
     assert panel.engine.last(FlowFacts).job.kind == "nice" and panel.engine.last(FlowSamples).job.kind == "nice"
+    assert not panel.learn.knobs.editor("mixing").isEnabled() and panel.learn.knobs.editor("couplings").isEnabled()
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.title)

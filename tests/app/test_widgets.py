@@ -1023,7 +1023,7 @@ def test_status_bar_says_what_runs_and_cancels_only_then(shown, qtbot):
 
 
 def test_sizes_are_written_for_people():
-    assert [size_text(n) for n in (12, 2048, 5 << 20, 1288490188)] == ["12 B", "2.0 kB", "5.0 MB", "1.2 GB"]
+    assert [size_text(n) for n in (12, 2048, 5 << 20, 386 << 20, 1288490188)] == ["12 B", "2.0 kB", "5.0 MB", "386 MB", "1.2 GB"]
 
 
 # icons ---------------------------------------------------------------------------------------------------------

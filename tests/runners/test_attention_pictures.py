@@ -106,7 +106,12 @@ def test_patches_onto_patches_is_what_the_image_tower_applies(run, tiny_nets):
 def test_words_to_patches_are_cosines_in_the_joint_space(run, tiny_nets):
     clip = tiny_nets["tiny/clip"]
     said = clip.text_projection(clip.text(ids())[0, :7])
-    seen = clip.vision_projection(clip.vision.norm_out(clip.vision(display.tensor(scene()))[0, 1:]))
+    vision, last, met = clip.vision, clip.vision.blocks[-1], []
+    hook = last.norm1.register_forward_hook(lambda _module, _inputs, normed: met.append(normed))
+    vision(display.tensor(scene()))
+    hook.remove()
+    values = met[0][0, 1:] @ last.attention.v.weight.T + last.attention.v.bias  # MaskCLIP: each patch's own, nothing mixed
+    seen = clip.vision_projection(vision.norm_out(values @ last.attention.out.weight.T + last.attention.out.bias))
     wanted = torch.cosine_similarity(said[:, None], seen[None], dim=-1)
     found = shown(run, "clip-words", drop_first=True)
     assert np.abs(found.values - wanted.numpy()).max() < 1e-5 and found.values.shape == (7, 4) and found.values.min() < 0

@@ -66,7 +66,7 @@ def test_the_way_between_two_pictures_ends_at_them(kind, drive):  # noqa: F811
         assert bits[0] == pytest.approx(float(model.bits_per_dim(flows_views.chosen(model, 3))), abs=1e-3)
 
 
-@pytest.mark.parametrize("method", ["ascent", "langevin"])
+@pytest.mark.parametrize("method", ["adam", "ascent", "langevin"])
 def test_filling_in_is_told_step_by_step_and_leaves_what_is_given(kind, method, drive):  # noqa: F811
     events = drive(FlowFill(kind=kind, tile=2, hidden=LOWER, method=method, steps=5, seed=1))
     done, steps = result(events), records(events, "fill")

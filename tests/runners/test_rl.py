@@ -250,6 +250,7 @@ def test_stopping_saves_what_no_autosave_has_saved(monkeypatch) -> None:
 def test_stopped_within_an_update_a_run_is_saved_as_it_was_before_it(drive, monkeypatch) -> None:
     whole = drive(quick(total_timesteps=768))[-1].result
     monkeypatch.setattr(runner, "SAVE_S", 1e9)
+    monkeypatch.setattr(runner, "REPORT_S", 1e9)  # no row is told before it is stopped
     monkeypatch.setattr(runner, "KEEP_S", 0.0)
     monkeypatch.setattr(runner, "YIELD_S", 0.0)
     monkeypatch.setattr(run, "TICK_S", 0.0)  # a sign of life after every environment step
@@ -261,8 +262,25 @@ def test_stopped_within_an_update_a_run_is_saved_as_it_was_before_it(drive, monk
     folder = folder_of(hand.seen)
     hand.cancel()
     assert saved(folder) == 384
-    again = drive(TrainRl(resume=folder.name, eval_every=-1, eval_episodes=2))
-    assert again[-1].result.files["policy.safetensors"] == whole.files["policy.safetensors"]
+    again = drive(TrainRl(resume=folder.name, eval_every=-1, eval_episodes=2))[-1].result
+    assert again.files["policy.safetensors"] == whole.files["policy.safetensors"]
+    assert [row.timesteps for row in rl_folder.rows_of(rl_folder.opened(folder).metrics)] == list(range(128, 769, 128))
+    assert again.files["episodes.csv"] == whole.files["episodes.csv"]
+
+
+def test_stopped_before_its_first_update_ddpg_keeps_what_it_has_gathered(drive, monkeypatch) -> None:
+    job = quick("ddpg", settings="learning_starts=40 batch_size=16 buffer_size=500")
+    whole = drive(job)[-1].result
+    monkeypatch.setattr(runner, "YIELD_S", 0.0)
+    monkeypatch.setattr(run, "TICK_S", 0.0)
+    hand = Hand(job)
+    while "20 of 60" not in str(getattr(hand.seen[-1] if hand.seen else None, "note", "")):
+        hand.turn(1)
+    folder = folder_of(hand.seen)
+    hand.cancel()
+    assert 20 <= saved(folder) < 40
+    again = drive(TrainRl(resume=folder.name, eval_every=-1, eval_episodes=2))[-1].result
+    assert again.files["policy.safetensors"] == whole.files["policy.safetensors"]
 
 
 def test_after_a_crash_rows_behind_the_checkpoint_are_cut_and_the_run_goes_on(drive, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import struct
@@ -13,9 +14,10 @@ import torch
 
 from app.jobs.rl import CompareRl, ExportRl, PlayRl, RlHistory, RlPlane, RlRuns, RlSetup, TrainRl
 from app.protocol import rl
-from app.protocol.events import Done
+from app.protocol.events import Done, Progress, Record
 from app.runners import rl as runner
 from app.runners import rl_events, rl_folder
+from models.rl import run
 from tests.runners.rl_hand import Hand, folder_of, quick, sentence, told
 
 
@@ -278,12 +280,29 @@ def test_columns_that_turn_up_later_are_added(tmp_path) -> None:
     assert rl_folder.Table(tmp_path / "t.csv", ("a",)).columns == ["a", "b"]
 
 
-def test_very_many_updates_become_a_bounded_number_of_rows(drive, monkeypatch) -> None:
-    monkeypatch.setattr(runner, "MOST_ROWS", 10)
+def test_rows_tell_of_more_and_more_updates_the_longer_a_run_is(drive, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "DENSE_ROWS", 50)
     seen = drive(quick("a2c", total_timesteps=4000))
     rows = [row for part in told(seen, "metrics") for row in part]
-    assert result(seen).facts["updates"] == 200 and 10 <= len(rows) <= 11
+    steps = [row.update for row in rows]
+    assert result(seen).facts["updates"] == 200 == steps[-1] and steps[:50] == list(range(1, 51))  # the first come at once
+    assert len([at for at in steps if 50 < at <= 100]) == 25 and len(rows) <= 50 + 25 + 18 + 13
     assert rows[-1].timesteps == 4000 and rows[-1].get("train/n_updates") == 200
+
+
+def test_episodes_are_told_before_the_first_update(drive, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "REPORT_S", 0.0)
+    monkeypatch.setattr(run, "TICK_S", 0.0)
+    seen = drive(quick("ddpg", total_timesteps=420, settings="learning_starts=410 batch_size=16 buffer_size=500"))
+    channels = [event.channel for event in seen if isinstance(event, Record)]
+    first = channels.index("episodes")
+    assert first < channels.index("metrics")
+    early = told(seen, "episodes")[0].table
+    assert early.shape == (1, 3) and early[0, 0] == early[0, 2] == 200 and early[0, 1] < 0
+    notes = [event.note for event in seen if isinstance(event, Progress)]
+    assert any("of 420 steps (no update yet)" in note for note in notes) and "no update" not in notes[-1]
+    rows = list(csv.reader(result(seen).files["episodes.csv"].splitlines()))
+    assert [row[0] for row in rows[1:]] == ["200", "400"]  # each once
 
 
 def test_result_json_stays_in_the_folder(trained) -> None:

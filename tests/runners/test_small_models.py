@@ -80,7 +80,7 @@ def test_maps_are_those_of_the_model_at_the_end_of_its_training(drive):
 
 
 def test_a_model_that_the_lab_has_just_trained_is_not_trained_again(drive):
-    result(drive(TrainAttentions(**SIZES, mechanisms=("linear", "softmax"), test_every=2, device="cpu")))
+    result(drive(TrainAttentions(**SIZES, mechanisms=("softmax", "linear"), test_every=2, device="cpu")))
     events = drive(AttentionMap(**SMALL, layer=1))
     beside = result(events).files["map"].values
     assert not updates(events)

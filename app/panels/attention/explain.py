@@ -18,7 +18,7 @@ from app.widgets.token_words import number, quoted
 VASWANI = "Vaswani et al. 2017, arXiv 1706.03762"
 DAAM = "Tang et al. 2022, arXiv 2210.04885"
 ROLLOUT = "Abnar and Zuidema 2020, arXiv 2005.00928"
-CLIP = "Radford et al. 2021, arXiv 2103.00020"
+CLIP = "CLIP: arXiv 2103.00020; MaskCLIP: arXiv 2112.01071"
 SIMILARITY = "clip-words"
 """The source whose maps are cosines of states, not attention."""
 MOST_BARS = 8
@@ -64,6 +64,8 @@ def map_title(looked: Looked, layer: int, heads: tuple[int, ...], looks: Looks) 
         return f"rollout up to {looked.layers[layer]}"
     if looks.across:
         return "mean of all heads and layers" + (", all steps" if looks.summed == "run" else "")
+    if looked.source == SIMILARITY:
+        return looked.layers[layer]
     return f"{looked.layers[layer]}, {heads_in_words(heads, looked.heads[layer])}"
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from app.jobs.attention import AttentionOverview
 from app.panels.attention.form import PLAYWORLD
+from app.panels.attention.selection import Focus
 
 if TYPE_CHECKING:
     from app.panels.attention.panel import AttentionPanel
 
+SCENE, SCENE_WORD = 10, "house"
+SCENE_TEXT = "in cloudy weather, a green kite, an orange hot air balloon on the left, a yellow house, on the grass."
 WITHIN_S, LOOK_EVERY_S = 60.0, 0.2
 
 
@@ -69,7 +72,6 @@ def beside(panel: AttentionPanel) -> Iterator[Any]:
     panel.form.beside.set_choices({"wanted": True, "text": "She opened the door with her key.", "model": "smollm2"})
     yield from _looked(panel, AttentionOverview(text="He opened the door with his key."))
     panel.stage.options.set_view("map")
-    panel.stage.options.log.setChecked(True)
     while panel.beside.looker.active:
         yield LOOK_EVERY_S
     yield from _mapped(panel)
@@ -81,7 +83,6 @@ def beside(panel: AttentionPanel) -> Iterator[Any]:
 
 def patches(panel: AttentionPanel) -> Iterator[Any]:
     """CLIP: patches onto patches, over the picture."""
-    panel.stage.options.log.setChecked(False)
     panel.form.beside.wanted.setChecked(False)
     yield from _looked(panel, AttentionOverview(source="clip-picture", text=PLAYWORLD))
     panel.stage.options.set_view("picture")
@@ -90,15 +91,34 @@ def patches(panel: AttentionPanel) -> Iterator[Any]:
     yield 0.5
 
 
+def clip(panel: AttentionPanel) -> Iterator[Any]:
+    """CLIP between its towers: where in the picture a word is at home."""
+    yield from _looked(panel, AttentionOverview(source="clip-words", text=SCENE_TEXT, seed=SCENE))
+    yield from _mapped(panel)
+    if panel.looked is not None:
+        panel.selection.pin("rows", panel.looked.rows.texts.index(SCENE_WORD))
+    yield 0.5
+
+
 def words(panel: AttentionPanel) -> Iterator[Any]:
-    """A diffusion UNet: where a prompt word acts in the picture."""
+    """A diffusion UNet: where a prompt word acts in the picture, all layers and steps together."""
     yield from _looked(panel, AttentionOverview(source="unet-words", text=PLAYWORLD))
-    panel.stage.options.set_view("picture")
     if panel.looked is not None and panel.looked.grids:
         finest = max(range(len(panel.looked.layers)), key=lambda layer: (panel.looked.grids[layer], layer))
-        panel.selection.select(finest, range(panel.looked.heads[finest]))
+        panel.selection.select(finest, (0,))
+    panel.stage.options.set_view("sum")
+    panel.stage.options.every_step.setChecked(True)
     yield from _mapped(panel)
     panel.selection.pin("columns", 7)  # "house"
+    yield 0.5
+
+
+def layer(panel: AttentionPanel) -> Iterator[Any]:
+    """One layer and one step of the same run."""
+    panel.stage.options.set_view("picture")
+    panel.selection.select(panel.selection.layer, range(panel.looked.heads[panel.selection.layer]) if panel.looked else (0,))
+    yield from _mapped(panel)
+    panel.selection.show(Focus("columns", (7,)))
     yield 0.5
 
 
@@ -121,5 +141,5 @@ def _mapped(panel: AttentionPanel) -> Iterator[Any]:
 
 SCENES = [
     ("empty", empty), ("", head), ("lines", lines), ("scores", scores), ("edit", edit), ("beside", beside), ("patches", patches),
-    ("words", words),
+    ("clip", clip), ("words", words), ("layer", layer),
 ]  # fmt: skip

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from app.panels.attention_lab.panel import AttentionLabPanel
 
 WITHIN_S, LOOK_EVERY_S = 120.0, 0.2
-UPDATES = 320
+UPDATES = 240
 
 
 def maps(panel: AttentionLabPanel) -> Iterator[Any]:
@@ -38,11 +38,13 @@ def lengths(panel: AttentionLabPanel) -> Iterator[Any]:
 
 
 def tiles(panel: AttentionLabPanel) -> Iterator[Any]:
-    """In the middle of the forward pass."""
+    """Where the running maximum rises most: a head that looks at the token before meets its largest scores last."""
     panel.mechanisms.view.set_mode("maps")
+    panel.head.restore({**panel.head.save(), "layer": 2, "head": 1})
     panel.show_page(1)
     yield from _until(lambda: panel.tiles.replay.count)
-    panel.tiles.replay.go(panel.tiles.replay.count * 2 // 3)
+    spread = [float(tile.rescale.std()) if tile.rescale.size else 0.0 for tile in panel.tiles.tiles]
+    panel.tiles.replay.go(1 + max(range(len(spread)), key=spread.__getitem__, default=0))
     yield 0.5
 
 

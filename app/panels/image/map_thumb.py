@@ -55,9 +55,10 @@ class MapThumb(QAbstractButton):
             size = self._pixmap.deviceIndependentSize().toSize()
             painter.drawPixmap((SIDE - size.width()) // 2, (SIDE - size.height()) // 2, self._pixmap)
         marked = self._chosen or self.hasFocus() or self.underMouse()
-        painter.setPen(QPen(theme.colour("accent" if marked else "border"), 2 if marked else 1))
-        edge = 1 if marked else 0
-        painter.drawRect(self.rect().adjusted(edge, edge, -1, -1))
+        wide = 4 if self.hasFocus() else 2 if marked else 1
+        painter.setPen(QPen(theme.colour("accent" if marked else "border"), wide))
+        edge = wide // 2
+        painter.drawRect(self.rect().adjusted(edge, edge, -max(edge, 1), -max(edge, 1)))
 
     def enterEvent(self, event) -> None:
         super().enterEvent(event)

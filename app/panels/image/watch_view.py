@@ -128,7 +128,7 @@ class WatchView(QSplitter):
         if running:
             self.result.set_placeholder(COMING)
         else:
-            self.result.set_placeholder(EMPTY_RESULT, "Generate")
+            self.result.set_placeholder(EMPTY_RESULT, "Generate", "Make the picture (Ctrl+Enter)")
 
     def set_result(self, image: Image | None, note: str = "") -> None:
         """Show a finished picture."""

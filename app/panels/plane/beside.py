@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QComboBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from app.panels.base import INSPECTOR_WIDTH
 from app.panels.plane.lane import Lane
@@ -39,6 +39,7 @@ class Beside(QWidget):
         self._plots: tuple[PlanePlot, ...] = ()
         self._shown: PlanePlot | None = None
         self._wanted = LOSSES
+        self._moment: Particles | None = None
         self.stack = QStackedWidget()
         for plot in (self.losses, self.curves):
             plot.set_legend_shown(False)
@@ -46,11 +47,15 @@ class Beside(QWidget):
             self.stack.addWidget(plot)
         self.stack.setFixedHeight(PLOT_HEIGHT)
         box = QVBoxLayout(self)
-        box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(0)
         box.addWidget(self.inspector, 1)
-        for widget in (self.choice, self.key, self.stack):
+        row = QHBoxLayout()
+        row.setContentsMargins(12, 4, 12, 2)
+        row.addWidget(self.choice)
+        box.addLayout(row)
+        for widget in (self.key, self.stack):
             box.addWidget(widget)
+        box.setContentsMargins(0, 0, 6, 4)
         self.choice.currentIndexChanged.connect(self._on_choice)
         self._offer(())
 
@@ -67,8 +72,13 @@ class Beside(QWidget):
 
     def show_plots(self, plots: list[PlanePlot], moment: Particles | None) -> None:
         """Curves of the chosen lane, with the moment on them where its clock is theirs."""
+        self._moment = moment
         if len(plots) != len(self._plots) or any(old is not new for old, new in zip(self._plots, plots)):
             self._offer(tuple(plots))
+        self._show_moment()
+
+    def _show_moment(self) -> None:
+        moment = self._moment
         if self._shown is not None:
             at = {"level": moment.level, "time": moment.time}.get(self._shown.clock, math.nan) if moment is not None else math.nan
             self.curves.set_cursor(at if math.isfinite(at) and (at > 0 or not self._shown.log_x) else None)
@@ -97,6 +107,7 @@ class Beside(QWidget):
             for number, curve in enumerate(plot.curves):
                 self.curves.set_curve(curve.label, curve, colour=number)
             self.curves.reset_view()
+        self._show_moment()
         self._arrange()
 
     def _arrange(self) -> None:

@@ -25,7 +25,7 @@ from app.panels.plane.player import Player
 from app.panels.plane.sharing import Sharing
 from app.panels.plane.side import Side
 from app.panels.plane.stages import Stages
-from app.panels.plane.words import SOURCES, place_of, rows_of
+from app.panels.plane.words import SOURCES, rows_of, short_place_of
 from app.protocol.errors import UserError
 from app.protocol.payloads import Result
 from app.protocol.plane import PlanePreset
@@ -107,6 +107,7 @@ class PlanePanel(Panel):
         """One, two or four methods."""
         self.lanes.set_count(count)
         self.stages.set_count(count)
+        self.player.grown(self.lanes.lead.told)  # the leading lane may be gone
         self.show_losses()
         self.show_lane(self.lanes.chosen)
         self.touch()
@@ -237,7 +238,7 @@ class PlanePanel(Panel):
         state = self.lanes.state if self.lanes.state != "idle" else self.player.replay.state
         bar.set_state(state)
         bar.set_can(back=index > 0, forward=-1 < index < count - 1)
-        bar.set_position(index + 1, count, place_of(lead.moments[index]) if index >= 0 else "")
+        bar.set_position(index + 1, count, short_place_of(lead.moments[index]) if index >= 0 else "")
 
     def moment_of(self, lane: Lane) -> int:
         """Which of its moments a lane shows: the one that stands beside that of the leading lane; -1 without any."""

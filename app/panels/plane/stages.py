@@ -22,14 +22,14 @@ SWITCHES = (
     ("paths", "Paths", f"The ways of {PATHS} particles so far", False),
     ("grid", "Grid", "A lattice of the noise, carried along: how the plane is bent", False),
     ("start", "By start", "Colour particles by the quarter of the noise they began in", False),
-    ("clean", "x̂₀", "Where the network believes the data points are, from here", False),
-    ("parts", "Two scores", "The arrows that guidance adds up: the score without a label, and what it adds", False),
+    ("clean", "Guessed x₀", "Where the network believes the data points are, from here", False),
+    ("parts", "Two scores", "What guidance adds up: blue the score without a label, red what is added to it", False),
     ("chords", "Chords", "Straight lines from start to data, as the training pairs them: they cross, the flow does not", False),
 )
 OFFERED = {"clean": "clean", "parts": "parts", "chords": "chords"}
 """Switches that are there only where a run has told something to show: name -> part of `Told`."""
 HELD_OUT, PARTICLES, CLEAN = 0, 1, 2
-CLEAN_INK, CHORD_INK, PART_INKS = 3, 6, (0, 5)
+CLEAN_INK, CHORD_INK, PART_INKS = 4, 5, (0, 3)
 """Layers of a stage."""
 COLUMNS = {1: 1, 2: 2, 4: 2}
 

@@ -41,6 +41,12 @@ def place_of(moment: Particles) -> str:
     return " · ".join(words)
 
 
+def short_place_of(moment: Particles) -> str:
+    """Where a moment stands, for the timeline: its level if it has one, else its clock."""
+    where = f"t {figure(moment.time)}" if math.isnan(moment.level) else f"noise/signal {figure(moment.level)}"
+    return f"{where} · {moment.evaluations} evaluations"
+
+
 def scale_of(moment: Particles) -> float:
     """What positions are divided by, so that noise of any size fits the stage."""
     return max(1.0, moment.spread)

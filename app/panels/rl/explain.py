@@ -95,7 +95,7 @@ def of_metric(training: Training, name: str) -> Told:
 def rows(training: Training) -> list[Row]:
     """The run in numbers."""
     here, evals = training.metrics, training.evals
-    found: list[Row] = [("Environment", training.run_setup.env), ("Steps", training.words())]
+    found: list[Row] = [("Environment", training.run_setup.env), ("Steps", training.words().partition(", ")[0], training.words())]
     if (value := here.last(RETURN)) == value:
         found.append(("Return", f"{value:.4g}", METRICS[RETURN].tip))
     if (mean := evals.last("eval/mean_reward")) == mean:

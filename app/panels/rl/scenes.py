@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 WITHIN_S, LOOK_EVERY_S = 240.0, 0.1
 STEPS, MIDDLE = 30_000, 0.6
-SIDE_BY_SIDE = 15_000
+SIDE_BY_SIDE, SWING, ROOMS = 15_000, 6_000, 60_000
 
 
 def empty(panel: RlPanel) -> Iterator[Any]:
@@ -62,6 +62,17 @@ def inside(panel: RlPanel) -> Iterator[Any]:
     yield 0.5
 
 
+def q_surface(panel: RlPanel) -> Iterator[Any]:
+    """DDPG: Q over angle and torque, the actor on it, and its noise."""
+    yield from _given(panel, f"ddpg Pendulum-v1 seed=0 total={SWING} learning_starts=500", SWING)
+
+
+def grid_world(panel: RlPanel) -> Iterator[Any]:
+    """QAC in the four rooms: values, policy and agent."""
+    panel.stage.pages.setCurrentWidget(panel.stage.small)
+    yield from _given(panel, f"qac GridWorld-rooms seed=0 total={ROOMS}", ROOMS)
+
+
 def side_by_side(panel: RlPanel) -> Iterator[Any]:
     """Seeds and algorithms, and the list of runs."""
     panel.commands.stop()
@@ -90,6 +101,21 @@ def compare(panel: RlPanel) -> Iterator[Any]:
     yield 0.4
 
 
+def _given(panel: RlPanel, line: str, total: int) -> Iterator[Any]:
+    """Train what a line says, until it is past its middle."""
+    panel.commands.stop()
+    panel.side_form.setup = None
+    panel.setups.take_text(line)
+    yield from _until(lambda: _chosen(panel, *line.split()[:2]))
+    yield 0.5
+    panel.commands.train()
+    run = panel.trainings.shown
+    yield from _until(lambda: run.steps > MIDDLE * total or not run.active)
+    panel.commands.pause()
+    yield from _until(lambda: run.state != "running")
+    yield 0.5
+
+
 def _choose(panel: RlPanel, algo: str, env: str) -> None:
     panel.side_form.setup = None
     panel.side_form.set_pair(algo, env)
@@ -109,4 +135,7 @@ def _until(there: Callable[[], Any]) -> Iterator[float]:
         yield LOOK_EVERY_S
 
 
-SCENES = [("empty", empty), ("", training), ("past", past), ("inside", inside), ("runs", side_by_side), ("compare", compare)]
+SCENES = [
+    ("empty", empty), ("", training), ("past", past), ("inside", inside), ("ddpg", q_surface), ("grid", grid_world), ("runs", side_by_side),
+    ("compare", compare),
+]  # fmt: skip

@@ -80,6 +80,7 @@ class Setups(QObject):
                 form.env.setItemData(place, one["note"] or one["id"], Qt.ItemDataRole.ToolTipRole)
                 form.env.model().item(place).setEnabled(bool(one["ready"]))
             form.env.setEditText(shown)
+            form.env.lineEdit().setCursorPosition(0)
             form.env.blockSignals(False)
         for one in facts.get("algorithms", ()):
             place = form.algo.findData(one["name"])

@@ -137,6 +137,7 @@ class SideForm(QScrollArea):
             raise UserError(f"There is no algorithm named '{algo[:40]}'.", hint=f"Choose one of {', '.join(name for name, _ in ALGOS)}.")
         self.algo.setCurrentIndex(place)
         self.env.setEditText(env)
+        self.env.lineEdit().setCursorPosition(0)  # of long names the beginning tells more
 
     def set_setup(self, setup: Setup) -> None:
         """The preset of the pair: every field at its value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -32,6 +33,10 @@ WORDS = {
 }  # fmt: skip
 STEPS, SECONDS, UPDATE = "steps", "seconds", "update"
 """Columns beside the metrics."""
+
+
+read_setup = lru_cache(maxsize=256)(parse_setup)
+"""Asked for many times a drawing."""
 
 
 class Training(QObject):
@@ -67,7 +72,7 @@ class Training(QObject):
     def run_setup(self) -> RunSetup:
         """Its whole setup, as far as it is known."""
         if self.card is not None:
-            return parse_setup(self.card.setup)
+            return read_setup(self.card.setup)
         job = self.job or TrainRl()
         return RunSetup(job.algo, job.env, max(job.seed, 0), job.total_timesteps, job.n_envs, job.hidden, job.backend, job.settings)
 
@@ -84,7 +89,9 @@ class Training(QObject):
     @property
     def steps(self) -> int:
         """Environment steps so far."""
-        return int(self.metrics[STEPS][-1]) if len(self.metrics) else self.card.timesteps if self.card else 0
+        if len(self.metrics):
+            return int(self.metrics[STEPS][-1])
+        return int(self.episodes.rows[-1, 0]) if len(self.episodes) else self.card.timesteps if self.card else 0
 
     @property
     def total(self) -> int:
@@ -127,8 +134,6 @@ class Training(QObject):
     @Slot(str, object)
     def _on_record(self, channel: str, payload: Any) -> None:
         if channel == "metrics":
-            if payload and len(self.metrics) and payload[0].timesteps <= self.metrics[STEPS][-1]:
-                self._cut(payload[0].timesteps)
             self.metrics.add(map(flat, payload))
         elif channel == "eval":
             self.evals.add([flat(payload)])
@@ -138,12 +143,14 @@ class Training(QObject):
             self.changes.append(payload)
         elif channel in ("card", "setup", "lamps", "moments"):
             setattr(self, channel, payload)
+            if channel == "card" and payload.state == "running":
+                self._cut(payload.timesteps + 1)
         elif channel == "refused":
             self.note = str(payload)
         self.told.emit(self, channel)
 
     def _cut(self, timesteps: int) -> None:
-        """It goes on from an earlier moment than was told: what had come after that is no part of the run any more."""
+        """It goes on from a moment that may be earlier than what was told: what had come after is no part of the run any more."""
         self.metrics.cut(STEPS, timesteps)
         self.evals.cut(STEPS, timesteps)
         self.episodes.cut(timesteps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -154,6 +155,7 @@ def title_of(training: Training) -> str:
     return training.setup.title if training.setup and training.setup.title else algo.upper() if len(algo) < 5 else algo
 
 
+@lru_cache(maxsize=256)
 def group_of(setup: RunSetup) -> str:
     """What seeds of the same setup share."""
     return setup_text(replace(setup, seed=0))

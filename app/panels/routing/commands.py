@@ -116,7 +116,10 @@ class Commands(QObject):
         self._panel.errands.run(job, self._specialised, key="specialise", failed=self._not_specialised, progress=self._on_reading)
 
     def _specialised(self, result: Result) -> None:
-        page = self._panel.stage.specialists
+        page, panel = self._panel.stage.specialists, self._panel
+        if panel.runs.reading is None:  # no text has said yet which layers there are
+            panel.side.set_layers(result.files["domains"].layers)
+            panel.side.set_row(panel.looking.row)
         page.set_tables(result.files["domains"], result.files["tokens"])
         page.set_busy("")
 

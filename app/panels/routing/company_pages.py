@@ -22,7 +22,7 @@ class TogetherPage(Page):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.map, self._words = GridMap("Experts visited together", least=18, row_height=20), self.words()
+        self.map, self._words = GridMap("Experts visited together", least=8, row_height=20), self.words()
         self._summary: RoutingSummary | None = None
         self.map.set_tip(self._tip)
         self.map.set_empty_text("Which experts go together stands here once a text has been read.")

@@ -34,6 +34,7 @@ class ExpertMaps(QWidget):
         head, maps, column = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
         for widget in (self.now, self.over, self.layer):
             head.addWidget(widget)
+            widget.hide()
         head.addStretch(1)
         maps.addWidget(self.load, 1)
         maps.addWidget(self.bias, 1)
@@ -48,6 +49,8 @@ class ExpertMaps(QWidget):
             self.load.clear()
             self.bias.clear()
             return
+        for widget in (self.now, self.over, self.layer):
+            widget.show()
         names = list(run.routing["load"].row_labels)
         if [self.layer.itemText(at) for at in range(self.layer.count())] != names:
             self.layer.clear()
@@ -78,11 +81,11 @@ class ExpertMaps(QWidget):
 
     def _show_load(self, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], **look: bool) -> None:
         ends = (0.0, max(LEAST_TOP, float(values.max())))
-        self.load.set_values(values, rows, columns, ends, "load / mean load", digits=1, **look)
+        self.load.set_values(values, rows, columns, ends, "times fair", digits=1, **look)
 
     def _show_bias(self, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], **look: bool) -> None:
         top = max(float(np.abs(values).max()), 1e-4)
-        self.bias.set_values(values, rows, columns, (-top, top), "selection bias", table="diverging", digits=3, **look)
+        self.bias.set_values(values, rows, columns, (-top, top), "bias", table="diverging", digits=3, **look)
 
     @Slot()
     def _on_changed(self) -> None:

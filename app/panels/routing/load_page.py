@@ -32,7 +32,7 @@ class LoadPage(Page):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.map, self.strip = GridMap("Load of every expert in every layer", least=14), BalanceStrip()
+        self.map, self.strip = GridMap("Load of every expert in every layer", least=8), BalanceStrip()
         self.phase = "all"
         self._words = self.words()
         self._phases, self._buttons = QButtonGroup(self), {}

@@ -43,7 +43,8 @@ class Models(QObject):
         own = [choice for choice in form.choices() if choice[0] != BUILT_IN and choice[0] not in [one[0] for one in added]]
         form.set_choices([*added, *found, *own])
         missing = "" if form.source["checkpoint"] or facts.get("ready") else str(facts.get("sentence"))
-        self._panel.stage.show_missing("" if self._panel.runs.reading else missing, str(facts.get("hint", "")))
+        words, hint = "" if self._panel.runs.reading else missing, str(facts.get("hint", ""))
+        self._panel.stage.show_missing(words, hint, trainable=form.source["model"] == BUILT_IN)
 
     @Slot()
     def open_folder(self) -> None:
@@ -61,6 +62,7 @@ class Models(QObject):
     @Slot()
     def other_model(self) -> None:
         """Another model is chosen: what was measured on the old one no longer stands."""
+        self._panel.banner.clear()
         self._panel.stage.specialists.set_tables(None, None)
         self._panel.stage.pair.show_report(None)
         self._panel.touch()

@@ -22,7 +22,7 @@ class PairPage(Page):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.other = PromptEdit("The text to compare with", lines=3)
-        self.map = GridMap("Loads of both texts", least=14, left=84, row_height=20)
+        self.map = GridMap("Loads of both texts", least=8, left=84, row_height=20)
         self.compare = QPushButton("Compare", toolTip="Read both texts and compare whom they visit")
         self._words = self.words("Which experts a second text visits, beside those of the text at the left.")
         self.other.setAccessibleName("Other text")

@@ -64,7 +64,7 @@ class RoutingPanel(Panel):
         """Another text."""
         self.stage.begin(reading)
         self.side_form.gates.fit(reading.looked)
-        self.side.set_model(reading.looked)
+        self.side.set_layers(reading.looked.layers)
         self.side.clear()
         self.looking.set_row(min(self.looking.wanted, len(reading.looked.layers) - 1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QPlainTextEdit, QWidget
 
 from app.panels.routing.page import Page
@@ -72,9 +73,10 @@ class PlayPage(Page):
             self.strips[side].set_table(one.table, report.layers)
         same = "The text it writes is the same." if before.text == after.text else "It writes another text."
         kept = sum(report.kept) / len(report.kept)
+        steered = "; ".join(report.steered)
         self._words.setText(
-            f"{'; '.join(report.steered)}. {kept:.0%} of the choices are made again; at {report.changed} of {report.places} places another "
-            f"token is the likeliest. {same}"
+            f"{steered[:1].upper()}{steered[1:]}. {kept:.0%} of the choices are made again; at {report.changed} of {report.places} places "
+            f"another token is the likeliest. {same}"
         )
         self._tell([("", "before", "after"), *rows_of(before, after), ("mean KL of the next token", "", f"{report.divergence:.4f} nats")])
 
@@ -83,7 +85,7 @@ class PlayPage(Page):
             row, column = divmod(len(self._cells), 3)
             label = SteadyLabel("muted" if column == 0 or row == 0 else "", selectable=True)
             self._cells.append(label)
-            self._grid.addWidget(label, row, column)
+            self._grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignTop)
         flat = [word for row in rows for word in row]
         for label, word in zip(self._cells, flat + [""] * (len(self._cells) - len(flat)), strict=True):
             label.setText(word)

@@ -31,7 +31,7 @@ class SpecialistPage(Page):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.map, self.rows = GridMap("Share of each label's tokens that visit each expert", least=14, left=104), IntervalRows("Intervals")
+        self.map, self.rows = GridMap("Share of each label's tokens that visit each expert", least=7, left=104), IntervalRows("Intervals")
         self._tables: dict[str, SpecialistTable] = {}
         self._kind, self._expert = "domain", 0
         self._words, self._pick = self.words(TEACH), self.words(role="heading")
@@ -97,6 +97,7 @@ class SpecialistPage(Page):
             self.map.clear()
             self.rows.set_rows((), 0.0)
             self._pick.setText("")
+            self._words.setText(TEACH)
             return
         row = min(self._row, len(table.layers) - 1)
         share, E = table.share[row], table.share.shape[2]

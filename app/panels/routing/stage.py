@@ -91,9 +91,9 @@ class Stage(QWidget):
         """Pages that follow the reading."""
         return [self.load, self.bias, self.together, self.flow, self.work, self.specialists]
 
-    def show_missing(self, sentence: str, hint: str) -> None:
-        """Why there is nothing to look at; "" = there is."""
-        self.welcome.set_missing(sentence, hint)
+    def show_missing(self, sentence: str, hint: str, trainable: bool = True) -> None:
+        """Why there is nothing to look at; "" = there is. `trainable`: it is the built-in mixture, which can be trained here."""
+        self.welcome.set_missing(sentence, hint, trainable)
         self._stack.setCurrentIndex(1 if sentence else 0)
 
     @property

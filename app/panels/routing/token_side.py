@@ -54,10 +54,10 @@ class TokenSide(QWidget):
         self.bars.clear()
         self.inspector.clear("Click a token to see what the gates thought of every expert: affinity, bias, and how close it was.")
 
-    def set_model(self, looked: RoutedModel) -> None:
+    def set_layers(self, layers: tuple[int, ...]) -> None:
         """Which layers there are."""
         self.layers.clear()
-        self.layers.addItems([f"{layer}" for layer in looked.layers])
+        self.layers.addItems([f"{layer}" for layer in layers])
 
     def set_row(self, row: int) -> None:
         """Show a layer's place; tells nobody."""

@@ -74,7 +74,7 @@ class TrainingRun(QObject):
     def words(self) -> str:
         """Where it stands, with the time left as measured."""
         if not self.steps:
-            return self.note or self.state
+            return "stopped before the first update" if self.state == "stopped" else self.note or self.state
         done = f"update {self.steps[-1]:,} of {self.job.steps:,}"
         if not self._rate or not self.active:
             return f"{done}, {self.state}"

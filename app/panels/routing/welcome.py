@@ -32,11 +32,11 @@ class Welcome(QScrollArea):
         column = QVBoxLayout(inside)
         column.setContentsMargins(24, 12, 24, 8)
         column.setSpacing(8)
-        title, teach, times = QLabel("See where every token goes"), QLabel(TEACH, wordWrap=True), QLabel(TIMES, wordWrap=True)
+        title, teach, self._times = QLabel("See where every token goes"), QLabel(TEACH, wordWrap=True), QLabel(TIMES, wordWrap=True)
         self._words = QLabel(wordWrap=True)
         title.setProperty("role", "title")
         teach.setProperty("role", "muted")
-        times.setProperty("role", "small")
+        self._times.setProperty("role", "small")
         self.trial, self.whole = QPushButton(f"Train a trial ({TRIAL} updates)"), QPushButton("Train it whole")
         self.folder = QPushButton("Open a folder …", toolTip="A folder with config.json, tokenizer.json and safetensors of a mixture")
         self.whole.setProperty("role", "primary")
@@ -46,15 +46,17 @@ class Welcome(QScrollArea):
             button.clicked.connect(slot)
             row.addWidget(button)
         row.addStretch(1)
-        for part in (title, teach, self._words, times):
+        for part in (title, teach, self._words, self._times):
             column.addWidget(part)
         column.addLayout(row)
         column.addStretch(1)
         self.setWidget(inside)
 
-    def set_missing(self, sentence: str, hint: str) -> None:
-        """Why there is nothing to look at."""
+    def set_missing(self, sentence: str, hint: str, trainable: bool = True) -> None:
+        """Why there is nothing to look at; the trainings make the built-in mixture, and are no help for another model."""
         self._words.setText(f"{sentence} {hint}".strip())
+        for part in (self.whole, self.trial, self._times):
+            part.setVisible(trainable)
 
     def words(self) -> str:
         """The sentence about what is missing."""

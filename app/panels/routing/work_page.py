@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from app.panels.routing.page import Page
 from app.panels.routing.reading import Reading
@@ -14,7 +14,9 @@ from app.protocol.routing import Checks, RoutingSummary
 from app.widgets.curve_view import CurveView
 
 WIDEST = 3.0
-CURVE_HEIGHT = 176
+MOST_LAYERS = 8
+"""Layers up to which each is told in words."""
+CURVE_HEIGHT = 200
 DRAFT_HINT = "Set a draft length (at the left, under More) to see what real checks of drafted tokens need."
 
 
@@ -27,15 +29,20 @@ class WorkPage(Page):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.parts = TokenMap("Routed against shared", "What routed and shared experts add stands here once a text has been read.")
-        self.curve = CurveView(x_label="tokens read in one pass", y_label="different experts of a layer")
+        self.curve = CurveView(x_label="tokens read in one pass", y_label="experts of a layer")
         self.curve.setFixedHeight(CURVE_HEIGHT)
         self._adds, self._reads = self.words(), self.words()
         self._head = self.words("Experts that one pass must read", "heading")
         self._reading: Reading | None = None
         self.parts.map.chosen.connect(self.token_chosen)
         self.parts.map.set_tip(self._tip)
-        for widget in (self.words("Shared and routed experts", "heading"), self._adds, self.parts, self._head, self._reads, self.curve):
+        for widget in (self.words("Shared and routed experts", "heading"), self._adds, self.parts, self._head):
             self.column.addWidget(widget)
+        row = QHBoxLayout()
+        row.setSpacing(16)
+        row.addWidget(self.curve, 1)
+        row.addWidget(self._reads, 1)
+        self.column.addLayout(row)
         self.column.addStretch(1)
         self.show_reading(None)
 
@@ -87,15 +94,18 @@ class WorkPage(Page):
 
 
 def adds_words(summary: RoutingSummary) -> str:
-    """Who adds how much, layer by layer."""
-    routed = np.array(summary.routed_norm)
-    if not summary.shared_norm:
-        by_layer = ", ".join(f"{n}: {value:.2f}" for n, value in zip(summary.layers, routed, strict=True))
-        return f"There is no shared expert. Mean length that the chosen experts add to the residual stream, by layer: {by_layer}."
-    shared = np.array(summary.shared_norm)
-    by_layer = ", ".join(f"{n}: {a:.2f} and {b:.2f}" for n, a, b in zip(summary.layers, routed, shared, strict=True))
+    """Who adds how much, layer by layer, or but for the extremes where there are many."""
+    routed, shared = np.array(summary.routed_norm), np.array(summary.shared_norm)
+    told = [f"{value:.2f}" for value in routed]
+    if len(shared):
+        told = [f"{words} and {value:.2f}" for words, value in zip(told, shared, strict=True)]
+    rows = range(len(told)) if len(told) <= MOST_LAYERS else sorted({int(routed.argmin()), int(routed.argmax())})
+    by_layer = ", ".join(f"{summary.layers[row]}: {told[row]}" for row in rows)
+    extremes = "" if len(told) <= MOST_LAYERS else " (least and most)"
+    if not len(shared):
+        return f"There is no shared expert. Mean length that the chosen experts add to the residual stream, by layer{extremes}: {by_layer}."
     return (
-        f"Mean length added to the residual stream, routed and shared, by layer: {by_layer}. All layers: {routed.mean():.2f} and "
+        f"Mean length added to the residual stream, routed and shared, by layer{extremes}: {by_layer}. All layers: {routed.mean():.2f} and "
         f"{shared.mean():.2f}, so the shared expert does {shared.mean() / max(routed.mean() + shared.mean(), 1e-9):.0%} of the lengths."
     )
 
@@ -106,7 +116,7 @@ def reads_words(summary: RoutingSummary) -> str:
     return (
         f"A pass over one token reads {summary.touched[:, 0].mean():.1f} experts of a layer; over {several} neighbouring tokens of this "
         f"text {summary.touched[:, -1].mean():.1f} (a random router {summary.touched_chance[-1]:.1f}). A check of drafted tokens is such "
-        "a pass: it reads more weights than one token needs, which is what speculation costs a mixture."
+        "a pass: what it reads beyond one token's experts is what speculation costs a mixture."
     )  # fmt: skip
 
 

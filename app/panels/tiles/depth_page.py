@@ -12,6 +12,7 @@ from app.panels.tiles.page import Place, TilesPage, Told, under
 from app.panels.tiles.words import DEPTH, INVERSE, NAMES, PAPERS, figure, layer_equation, small
 from app.protocol.payloads import Curve, Result
 from app.protocol.tiles import LayerLook
+from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.curve_view import CurveView
 from app.widgets.fact_rows import Row
 from app.widgets.image_view import ImageView
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 PACE_MS = 150
 WEIGHING = ("actnorm", "1x1 convolution", "coupling", "split")
 """Layers of Glow that change volumes."""
-HINT = "Click a picture below. Grey is 0; black and white are the ends of the scale that stands under the picture."
+HINT = "Click a picture below. Grey is 0, black and white are minus and plus the number that stands under the picture."
 
 
 class DepthPage(TilesPage):
@@ -39,9 +40,13 @@ class DepthPage(TilesPage):
         self.state = ImageView(title="Layer")
         self.so_far = CurveView(x_label="layers behind it", y_label="bits so far, noise unpaid")
         self.each = CurveView(x_label="layer", y_label="bits it adds")
+        self.each.set_legend_shown(False)
+        self.colours = ColourKey()
+        lower = under(self.colours, self.each, spacing=0)
         plots, self.view = QSplitter(Qt.Orientation.Vertical), QSplitter()
-        for plot in (self.so_far, self.each):
+        for plot in (self.so_far, lower):
             plots.addWidget(plot)
+        for plot in (self.so_far, self.each):
             plot.save_requested.connect(panel.save_plot)
         for widget in (self.state, plots):
             self.view.addWidget(widget)
@@ -74,12 +79,13 @@ class DepthPage(TilesPage):
                 shares = [(float(look.index), look.bits) for look in self.looks if look.title == title]
                 if shares:
                     self.each.set_curve(title, Curve(*zip(*shares, strict=True), label=title), colour=number)
+        self.colours.set_entries([Entry(title, number) for number, title in enumerate(WEIGHING) if title in self.each.curves()])
 
     def show_place(self) -> None:
         look = self.look
         if look is not None:
             self.state.set_title(look.title.capitalize())
-            self.state.set_note(f"level {look.level}, black to white: ±{look.span:.2g}")
+            self.state.set_note(f"±{look.span:.2g}, level {look.level}")
             self.state.set_image(look.picture)
             self.so_far.set_cursor(float(look.index))
             self.each.set_cursor(float(look.index) if self.panel.spectrum is None else None)

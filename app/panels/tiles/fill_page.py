@@ -33,6 +33,11 @@ PARTS = {
     "Middle": PIXELS[QUARTER:-QUARTER, QUARTER:-QUARTER], "All": PIXELS, "Nothing": PIXELS[:0],
 }  # fmt: skip
 HIDE = "Hide …"
+RULES = {
+    "adam": "v ← v + r m / √s,  m and s running means of ∇ log p(v) and of its square",
+    "ascent": "v ← v + r ∇ log p(v) / |∇ log p(v)|,  taken only if log p rises",
+    "langevin": "v ← v + r (∇ log p(v) / |∇ log p(v)| + ε),  ε ~ N(0, 1)",
+}
 SKIPPED = ("kind", "weights", "tile", "hidden", "device")
 
 
@@ -236,7 +241,7 @@ class FillPage(TilesPage):
     def told(self) -> Told:
         kind = self.panel.flow()["kind"]
         rows: list[Row] = [("Hidden", f"{len(self.hidden)} of {SIZE * SIZE} pixels")]
-        words = "v ← v + r ∇ log p(v) / |∇ log p(v)|"
+        words = RULES[self.knobs.value("method")]
         if 0 < self.replay.index <= len(self.steps):
             step = self.steps[self.replay.index - 1]
             rows += [("Step", f"{step.index}, {'taken' if step.accepted else 'not taken'}", "A step that would lower log p is not taken"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QSplitter
 
 from app.jobs.flows import FlowSamples, LearnFlow
 from app.panels.tiles.moments import Learned
@@ -51,13 +51,9 @@ class LearnPage(TilesPage):
         self.sheet, self.curve = ImageView(title="Samples"), CurveView(x_label="update", y_label="bits per dimension")
         self.sheet.set_placeholder(EMPTY_SHEET)
         self.curve.set_legend_shown(False)
-        self.colours, self.plot = ColourKey(), QWidget(visible=False)
-        box = QVBoxLayout(self.plot)
-        box.setContentsMargins(0, 0, 0, 0)
-        box.setSpacing(0)
-        self.view = QSplitter(Qt.Orientation.Vertical)
-        for widget in (self.colours, self.curve):
-            box.addWidget(widget)
+        self.colours = ColourKey()
+        self.plot, self.view = under(self.colours, self.curve, spacing=0), QSplitter(Qt.Orientation.Vertical)
+        self.plot.setVisible(False)
         for widget in (self.sheet, self.plot):
             self.view.addWidget(widget)
         self.view.setSizes([430, 220])
@@ -80,7 +76,9 @@ class LearnPage(TilesPage):
     # samples of finished weights -------------------------------------------------------------------------------------
 
     def ask(self) -> None:
-        values = self.sliders.values()
+        values, glow = self.sliders.values(), self.panel.flow()["kind"] == "glow"
+        for name, works in (("mixing", glow), ("depth", glow), ("couplings", not glow)):
+            self.knobs.editor(name).setEnabled(works)
         job = FlowSamples(**self.panel.flow(), temperature=values["temperature"], share=values["share"], seed=values["seed"])
         self.panel.errands.run(job, self._on_samples, key="samples", failed=self._on_missing)
 
@@ -92,8 +90,11 @@ class LearnPage(TilesPage):
 
     def _on_missing(self, report: Any) -> None:
         """Weights that are not there are no accident: the empty sheet says what to do."""
+        self.facts = {}
         self.sheet.set_image(None)
-        self.sheet.set_placeholder(f"{report.title}\n{MISSING.format(NAMES[self.panel.flow()['kind']])}", "Train")
+        flow = self.panel.flow()
+        words = MISSING.format(NAMES[flow["kind"]]) if flow["weights"] == "built-in" else report.hint
+        self.sheet.set_placeholder(f"{report.title}\n{words}", "Train")
         self.moved.emit()
 
     @Slot(str, object)

@@ -102,12 +102,12 @@ class TilesPage(QObject):
         """Take it up again."""
 
 
-def under(*widgets: QWidget) -> QWidget:
+def under(*widgets: QWidget, spacing: int = 8) -> QWidget:
     """Widgets under one another."""
     holder, box = QWidget(), QVBoxLayout()
     holder.setLayout(box)
     box.setContentsMargins(0, 0, 0, 0)
-    box.setSpacing(8)
+    box.setSpacing(spacing)
     for widget in widgets:
         box.addWidget(widget)
     return holder

@@ -21,8 +21,8 @@ WATCH = {
     ),
 }
 BETWEEN = (
-    "Upper row: a straight line in the noise, turned back into pictures, so what changes is place and form. Lower row: the same two "
-    "pictures faded over; its middles are two pictures at once, and the flow asks more bits for them if it has learned what pictures are."
+    "Left and upper row: a straight line in the noise, turned back into pictures, so what changes is place and form. Right and lower row: "
+    "the same two faded over; the middle is two pictures at once, and a flow that has learned what pictures are asks more bits for it."
 )
 FILL = (
     "Hidden pixels begin as noise and climb the gradient of log p, the others stand still: watch sky and ground grow in from the edge. "
