@@ -41,8 +41,8 @@ class Looked:
     grids: tuple[tuple[int, int] | None, ...] = ()
     """Grid of the queries by layer, where it differs from layer to layer (UNet); empty: `row_grid` holds everywhere."""
     scale: float
-    """Factor before the softmax, 1 / sqrt(head width), of the first layer; 1 for cosines, 0 where an attention of another kind has none. Each
-    map's caption names its own."""
+    """Factor before the softmax, 1 / sqrt(head width), of the first layer; 1 for cosines, 0 where an attention of another kind has none.
+    Each map's caption names its own."""
     picture: Image | None = None
     """What the cells belong to."""
     steps: int = 0

@@ -97,8 +97,8 @@ class RoutedPass(Payload):
         (L, T, K), E = np.shape(self.experts), np.shape(self.affinities)[-1]
         shapes = {
             "experts": (np.int16, (L, T, K)), "weights": (np.float32, (L, T, K)), "affinities": (np.float32, (L, T, E)),
-            "barred": (bool, (L, T, E)), "flips": (bool, (L, T, K)), "live": (bool, (L, T, K)), "dropped": (bool, (L, T, K)), "margin": (np.float32, (L, T)),
-            "routed_norm": (np.float32, (L, T)), "read": (np.int32, (T,)), "touched": (np.int16, (L, T)),
+            "barred": (bool, (L, T, E)), "flips": (bool, (L, T, K)), "live": (bool, (L, T, K)), "dropped": (bool, (L, T, K)),
+            "margin": (np.float32, (L, T)), "routed_norm": (np.float32, (L, T)), "read": (np.int32, (T,)), "touched": (np.int16, (L, T)),
         }  # fmt: skip
         optional = {"bias": (L, E), "shared_norm": (L, T)}
         shapes |= {name: (np.float32, shape) for name, shape in optional.items() if getattr(self, name) is not None}

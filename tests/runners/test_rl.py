@@ -254,7 +254,7 @@ def test_stopped_within_an_update_a_run_is_saved_as_it_was_before_it(drive, monk
     monkeypatch.setattr(runner, "KEEP_S", 0.0)
     monkeypatch.setattr(runner, "YIELD_S", 0.0)
     monkeypatch.setattr(run, "TICK_S", 0.0)  # a sign of life after every environment step
-    hand = Hand(quick(total_timesteps=768))
+    hand = Hand(quick(total_timesteps=768, watch=False))  # no pictures between the signs of life
     while sum(isinstance(event, Step) for event in hand.seen) < 3:
         hand.turn(1)
     hand.turn(5)
