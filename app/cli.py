@@ -32,7 +32,7 @@ USAGE = """Usage: python main.py [COMMAND]
                                          --threads N limits the processor cores, --help lists the fields
   jobs                                   list the jobs and their fields
   models [list|fetch|add|check|remove]   the models: what is here, getting more; --help says more
-  screenshot DIR [--scale 2]             save a picture of every panel
+  screenshot DIR [PANEL ...] [--scale 2] save a picture of every panel, or of those named
 """
 
 

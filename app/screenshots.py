@@ -2,8 +2,8 @@
 
 A panel's ``screenshot_scenes()`` gives pairs of a name and a callable, called with the panel.  The callable may be a
 generator that yields what to wait for: nothing (a moment), a number (so many seconds), or a run (until it ends or
-stands still).  Each scene runs once and is pictured in both themes.  Works without a display, and leaves the person's
-settings and gallery alone.
+stands still).  Each scene runs once and is pictured in both themes; one that takes too long is left out with a sentence.
+Works without a display, and leaves the person's settings and gallery alone.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _END = ("parked", "done", "cancelled", "failed")
 
 
 def main(words: Sequence[str]) -> int:
-    """The command's words, ``DIR [--scale 2]``: save the pictures into DIR; returns the exit code."""
-    folder, scale = parse(words)
+    """The command's words, ``DIR [PANEL ...] [--scale 2]``: save the pictures into DIR; returns the exit code."""
+    folder, panels, scale = parse(words)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["QT_SCALE_FACTOR"] = str(scale)
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
         os.environ["GLASSBOX_MODELS"] = str(paths.models_dir())  # fetched models are shown, all else begins empty
         os.environ["GLASSBOX_HOME"] = home
         try:
-            return _picture_all(folder)
+            return _picture_all(folder, panels)
         finally:
             for name, value in before.items():
                 if value is None:
@@ -46,18 +46,23 @@ def main(words: Sequence[str]) -> int:
                     os.environ[name] = value
 
 
-def parse(words: Sequence[str]) -> tuple[Path, float]:
-    """Folder and scale from the words of the command; ``UserError`` if they make no sense."""
-    usage = "For instance: python main.py screenshot docs/screenshots --scale 2"
-    match list(words):
-        case [folder] if not folder.startswith("-"):
-            return Path(folder), 1.0
-        case [folder, "--scale", scale] if not folder.startswith("-") and scale in ("1", "1.5", "2", "3"):
-            return Path(folder), float(scale)
-    raise UserError("The command screenshot needs one folder, and perhaps --scale 1, 1.5, 2 or 3.", hint=usage)
+def parse(words: Sequence[str]) -> tuple[Path, tuple[str, ...], float]:
+    """Folder, panels (none named: all) and scale from the words of the command; ``UserError`` if they make no sense."""
+    from app.registry import PANELS
+
+    known = [spec.id for spec in PANELS]
+    named, scale = list(words), "1"
+    if named[-2:-1] == ["--scale"]:
+        *named, _, scale = named
+    if not named or any(word.startswith("-") for word in named) or scale not in ("1", "1.5", "2", "3"):
+        usage = "For instance: python main.py screenshot docs/screenshots --scale 2"
+        raise UserError("The command screenshot needs one folder, perhaps names of panels, and perhaps --scale 1, 1.5, 2 or 3.", hint=usage)
+    if unknown := [word for word in named[1:] if word not in known]:
+        raise UserError(f"There is no panel named {unknown[0]}.", hint=f"Panels are {', '.join(known)}.")
+    return Path(named[0]), tuple(named[1:]), float(scale)
 
 
-def _picture_all(folder: Path) -> int:
+def _picture_all(folder: Path, panels: Sequence[str]) -> int:
     from PySide6.QtWidgets import QApplication
 
     from app import theme
@@ -70,21 +75,38 @@ def _picture_all(folder: Path) -> int:
     theme.set_reduced_motion(True)
     theme.apply("light")
     hard: list[int] = []
+    whole = True
     window = MainWindow(Engine(), PANELS, Settings(), leave=hard.append)
     window.resize(*SIZE)
     window.show()
     try:
-        for spec in PANELS:
+        for spec in [spec for spec in PANELS if not panels or spec.id in panels]:
             window.show_panel(spec.id)
             panel = window.current_panel()
             if panel is None:
                 raise UserError(f"The panel {spec.title} cannot be shown.", hint=window.banner.text())
-            for scene, prepare in panel.screenshot_scenes():
-                play(prepare(panel), app.processEvents)
-                _save_both(window, folder, "-".join(part for part in (spec.id, scene) if part), app.processEvents)
+            whole &= picture_panel(panel, spec.id, lambda name: _save_both(window, folder, name, app.processEvents), app.processEvents)
     finally:
         window.close()
-    return 1 if hard else 0
+    return 0 if whole and not hard else 1
+
+
+def picture_panel(panel: Any, panel_id: str, save: Callable[[str], None], process_events: Callable[[], Any]) -> bool:
+    """Play and save the scenes of one panel; whether all of them were in time."""
+    whole = True
+    for scene, prepare in panel.screenshot_scenes():
+        name = "-".join(part for part in (panel_id, scene) if part)
+        try:
+            play(prepare(panel), process_events)
+            save(name)
+        except TooSlowError as slow:
+            print(f"{name} is left out. {slow}", file=sys.stderr)
+            whole = False
+    return whole
+
+
+class TooSlowError(UserError):
+    """A run of a scene did not end in time."""
 
 
 def play(scene: Any, process_events: Callable[[], Any]) -> None:
@@ -104,7 +126,7 @@ def wait(wanted: Any, process_events: Callable[[], Any]) -> None:
             process_events()
             time.sleep(0.005)
         if wanted.state not in _END:
-            raise UserError(f"A run did not end within {RUN_WITHIN_S:.0f} s.", hint="Is the machine busy?")
+            raise TooSlowError(f"A run did not end within {RUN_WITHIN_S:.0f} s.", hint="Is the machine busy?")
         wanted = None
     end = time.monotonic() + (MOMENT_S if wanted is None else float(wanted))
     while time.monotonic() < end:

@@ -528,13 +528,29 @@ def test_scenes_wait_for_runs_and_seconds():
     assert events == ["start", True, "end"]
 
 
-@pytest.mark.parametrize("words, made", [(["out"], ("out", 1.0)), (["out", "--scale", "2"], ("out", 2.0))])
+def test_a_scene_that_takes_too_long_is_left_out_and_the_others_are_pictured(monkeypatch, capsys):
+    monkeypatch.setattr(screenshots, "RUN_WITHIN_S", 0.01)
+
+    class Scenes:
+        def screenshot_scenes(self):
+            return [("", lambda panel: None), ("endless", lambda panel: iter([Run(10**9)])), ("last", lambda panel: None)]
+
+    saved = []
+    assert not screenshots.picture_panel(Scenes(), "notes", saved.append, lambda: None)
+    assert saved == ["notes", "notes-last"]
+    assert "notes-endless is left out." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words, made",
+    [(["out"], ("out", (), 1.0)), (["out", "--scale", "2"], ("out", (), 2.0)), (["out", "rl", "plane"], ("out", ("rl", "plane"), 1.0))],
+)
 def test_screenshot_words(words, made):
-    folder, scale = screenshots.parse(words)
-    assert (str(folder), scale) == made
+    folder, *rest = screenshots.parse(words)
+    assert (str(folder), *rest) == made
 
 
-@pytest.mark.parametrize("words", [[], ["--scale", "2"], ["a", "b"], ["a", "--scale", "nan"], ["a", "--scale"]])
+@pytest.mark.parametrize("words", [[], ["--scale", "2"], ["a", "no such panel"], ["a", "--scale", "nan"], ["a", "--scale"]])
 def test_screenshot_words_that_make_no_sense(words):
     with pytest.raises(UserError):
         screenshots.parse(words)
