@@ -21,9 +21,9 @@ SWITCHES = (
     ("density", "Density", "The noised data of this moment; at the end the method's own density, where it has one", True),
     ("paths", "Paths", f"The ways of {PATHS} particles so far", False),
     ("grid", "Grid", "A lattice of the noise, carried along: how the plane is bent", False),
-    ("start", "By start", "Colour particles by the quarter of the noise they began in", False),
-    ("clean", "Guessed x₀", "Where the network believes the data points are, from here", False),
-    ("parts", "Two scores", "What guidance adds up: blue the score without a label, red what is added to it", False),
+    ("start", "Starts", "Colour particles by the quarter of the noise they began in", False),
+    ("clean", "x₀", "Where the network believes the data points are, from here", False),
+    ("parts", "Scores", "What guidance adds up: blue the score without a label, red what is added to it", False),
     ("chords", "Chords", "Straight lines from start to data, as the training pairs them: they cross, the flow does not", False),
 )
 OFFERED = {"clean": "clean", "parts": "parts", "chords": "chords"}
@@ -51,7 +51,7 @@ class Stages(QWidget):
             self.switches[name].hide()
         row = QHBoxLayout()
         row.setContentsMargins(12, 6, 12, 0)
-        row.setSpacing(14)
+        row.setSpacing(8)
         for switch in self.switches.values():
             row.addWidget(switch)
             switch.toggled.connect(self._on_switch)
