@@ -125,7 +125,9 @@ def measured(entrant: Entrant, net, noise: Tensor, budget: int, job: ComparePlan
 def slope_of(rows: list[PlaneRow]) -> float | None:
     """The order at which the distance to the exact end falls; None without one."""
     known = [row for row in rows if row.distance is not None]
-    return slope([row.evaluations for row in known], [row.distance for row in known]) if len(known) > 1 else None
+    if len({row.evaluations for row in known}) < 2:
+        return None
+    return slope([row.evaluations for row in known], [row.distance for row in known])
 
 
 def table(rows: list[PlaneRow], slopes: dict[str, float | None], base: float) -> str:

@@ -14,6 +14,7 @@ from app.protocol.commands import Cancel, Submit
 from app.protocol.errors import UserError
 from app.protocol.events import Cancelled, Done, Failed, Preview, Record, Step
 from app.protocol.payloads import Image
+from app.protocol.plane import PlaneRow
 from app.runners import plane_compare, plane_training
 from app.runners.plane import REACH, square
 from app.runners.plane_picture import SIDE, cells, picture
@@ -388,6 +389,16 @@ def test_the_desk_shows_the_orders_of_euler_and_heun(drive) -> None:
     assert rows[1].distance == pytest.approx(float((ends[0] - ends[1]).norm(dim=1).mean()), rel=1e-4)
     assert rows[1].wasserstein == pytest.approx(sliced_wasserstein(ends[0], cloud("eight-gaussians").held_out(10_000)))
     assert "Order of the distance" in facts["table"] and result(events).files["rows.csv"].count("\n") == 7
+
+
+def test_an_order_needs_two_numbers_of_evaluations():
+    """A solver that chooses its steps itself takes as many whatever the budget."""
+
+    def rows(*evaluations):
+        return [PlaneRow(method="edm:x", solver="x", evaluations=n, wasserstein=1.0, distance=1 / n**2, seconds=0.1) for n in evaluations]
+
+    assert plane_compare.slope_of(rows(56, 56, 56)) is None and plane_compare.slope_of(rows(8)) is None
+    assert plane_compare.slope_of(rows(8, 16)) == pytest.approx(2.0)
 
 
 def test_the_desk_shares_the_book_and_reads_settings(drive) -> None:

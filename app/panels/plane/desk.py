@@ -51,7 +51,7 @@ class Desk(QWidget):
         super().__init__()
         self._panel, self.handle, self.rows = panel, None, []
         self.errors = CurveView(x_label="evaluations of the network", y_label="mean distance to the exact end")
-        self.distances = CurveView(x_label="evaluations of the network", y_label="sliced Wasserstein-1 to held-out data")
+        self.distances = CurveView(x_label="evaluations of the network", y_label="sliced W1 to held-out data")
         for plot in (self.errors, self.distances):
             plot.set_log(x=True, y=True)
             plot.set_legend_shown(False)
@@ -139,8 +139,9 @@ class Desk(QWidget):
             self.distances.set_curve(FRESH, Curve(ends, np.full(2, base), label=FRESH), colour=7, dashed=True)
         told = ", ".join(f"{words} {slope:.2f}" for words, slope in slopes.items() if slope is not None)
         orders = f"Orders (error falls as evaluations to the minus this): {told}. " if told else ""
-        nats = {row.method: row.nll for row in self.rows if row.nll is not None}
-        likely = f"Nats a held-out point: {', '.join(f'{words} {nll:.3f}' for words, nll in nats.items())}. " if nats else ""
+        likelihoods = [(row.method.partition(":")[0], row.nll) for row in self.rows if row.nll is not None]  # whatever solver walked
+        nats = dict.fromkeys(f"{name} {nll:.3f}" for name, nll in likelihoods)
+        likely = f"Nats a held-out point: {', '.join(nats)}. " if nats else ""
         self.words.setText(f"{orders}{likely}Dashed: two fresh samples of the data are {base:.4f} apart.")
         self._enable()
 
