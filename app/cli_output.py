@@ -21,8 +21,8 @@ from app.protocol.job import Job
 from app.storage import write_now
 
 BAR_WIDTH = 30
-IN_FULL = ("text", "table")
-"""Facts that are printed whole: what a language model wrote, what a benchmark found."""
+IN_FULL = ("text", "table", "worked")
+"""Facts that are printed whole: what a language model wrote, what a benchmark found, a solution line by line."""
 LOG_EVERY_S = 30.0
 """Without a terminal, one line this often."""
 

@@ -7,8 +7,8 @@ What each job gives back (`app/protocol/plane.py`):
     plane            Records "method": MethodCard, "cloud": CloudPoints, "train": tuple[PlaneLoss, …] (at most every 100 ms), "notice": str,
                      "chords": Arrows as a training pairs start and data, for each kept moment "particles": Particles, "clean": Particles
                      (the guessed x0), "field": Arrows, "parts": tuple[Arrows, …] that add up to it, "marginal": DensityMap of the noised
-                     data, "grid": Particles (each where wanted and known), in the end "density": DensityMap and "plot": PlanePlot;
-                     Preview "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts sliced_wasserstein,
+                     data or of what a flow has made of the noise by then, "grid": Particles (each where wanted and known), in the end
+                     "density": DensityMap and "plot": PlanePlot; Preview "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts sliced_wasserstein,
                      data_distance, nll_nats, field_error, evaluations, train_seconds, walk_seconds, …
     compare-plane    Records "method", "train", "notice", "row": PlaneRow; files rows.json, rows.csv; facts table, slopes
 

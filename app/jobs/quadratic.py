@@ -30,13 +30,16 @@ class Quadratic(Job):
     condition: float = knob(100.0, lo=1.0, hi=1e8, title="Condition", help="Largest over smallest eigenvalue, for a spectrum not given.")
     entries: tuple[float, ...] = knob((), title="Entries of A", help="Row by row, instead of eigenvalues; made symmetric.")
     b: tuple[float, ...] = knob((), title="b", help="One number for each variable; empty: zeros, so that the minimum is at 0.")
-    start: tuple[float, ...] = knob((), title="Start", help="One number for each variable; empty: where steepest descent has it hardest.")
+    start: tuple[float, ...] = knob(
+        (), title="Start",
+        help="One number for each variable; empty: where steepest descent has it hardest, with more than two variables drawn at random.",
+    )  # fmt: skip
     methods: tuple[str, ...] = knob(("steepest", "conjugate"), top=True, title="Descents", help=f"Some of {', '.join(METHODS)}.")
     steps: int = knob(30, lo=1, hi=5000, top=True, title="Steps", help="At most.")
     length: float = knob(0.0, lo=0.0, hi=1e6, title="Step length", help="Of the fixed step and the heavy ball; 0: the best one.")
     momentum: float = knob(-1.0, lo=-1.0, hi=1.0, title="Momentum", help="Of the heavy ball; -1: the best one.")
     repair: bool = knob(False, title="Repair", help="Conjugate gradients keep their residuals orthogonal in spite of rounding.")
-    seed: int = knob(0, lo=0, hi=2**31 - 1, title="Seed", help="More than two variables: of the random axes.")
+    seed: int = knob(0, lo=0, hi=2**31 - 1, title="Seed", help="More than two variables: of the random axes and start.")
     side: int = knob(101, lo=0, hi=400, title="Landscape points", help="A side; 0: no landscape.")
 
     @classmethod

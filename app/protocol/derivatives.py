@@ -20,6 +20,8 @@ class Surface(Payload):
     centre: tuple[float, float]
     reach: float
     formula: str
+    cut: tuple[float, float] | None = None
+    """Heights between which a picture still tells something, if f has a pole in view; the values themselves are not cut."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _freeze(self.values, np.float64, (None, None), "Surface.values"))
@@ -53,12 +55,14 @@ class Rise(Payload):
     """h (H,), falling"""
     secant_slope: np.ndarray
     """(f(p + h u) - f(p)) / h (H,)"""
+    secant_central: np.ndarray
+    """(f(p + h u) - f(p - h u)) / 2h (H,)"""
     level: np.ndarray
     """(L, 2) along the level curve through the point; empty where it cannot be traced."""
     worked: tuple[str, ...]
     """The solution line by line."""
 
     def __post_init__(self) -> None:
-        for name in ("slice_at", "slice_height", "turn", "around", "secant_step", "secant_slope"):
+        for name in ("slice_at", "slice_height", "turn", "around", "secant_step", "secant_slope", "secant_central"):
             object.__setattr__(self, name, _freeze(getattr(self, name), np.float64, (None,), f"Rise.{name}"))
         object.__setattr__(self, "level", _freeze(self.level, np.float64, (None, 2), "Rise.level"))

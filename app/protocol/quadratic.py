@@ -26,7 +26,7 @@ class Landscape(Payload):
     """f at the minimum, or at the saddle; what contours count from."""
     definite: bool
     axes: tuple[tuple[float, float], ...]
-    """Two unit vectors: along the smallest and the largest eigenvalue."""
+    """Two unit vectors: along the smallest (the way f falls, if A is singular) and the largest eigenvalue."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _freeze(self.values, np.float64, (None, None), "Landscape.values"))

@@ -19,7 +19,12 @@ from models.optim import derivatives as maths
 from models.optim.formula import HOLES, Formula, FormulaError, parse
 
 SLICE, AROUND, LEVEL_STEPS = 201, 360, 400
-SECANTS = tuple(float(h) for h in np.geomspace(1.0, 1e-6, 25))
+SECANTS = tuple(float(h) for h in np.geomspace(1.0, 1e-15, 31))
+"""Down to where rounding has eaten the difference."""
+LOOKS, POLE = 3, 20.0
+"""Looks from ever nearer at the farthest height; one that grows so many times meanwhile stands beside a pole."""
+FENCE = 3.0
+"""Quartile ranges beyond the quartiles at which heights beside a pole are cut (Tukey 1977: far out)."""
 
 Run = Generator[Event, None, Result]
 
@@ -40,7 +45,7 @@ def gradient(job: Gradient, ctx: Ctx) -> Run:
         "value": found.value, "directional": found.directional, "exact": rise.exact, "unit": found.unit, "gradient": found.gradient,
         "steepest": found.steepest, "angle_degrees": None if found.angle is None else math.degrees(found.angle),
         "differentiable": found.differentiable, "partials": found.partials, "worked": "\n".join(rise.worked),
-        "exact_steepest": "" if exact is None else str(exact.steepest),
+        "exact_steepest": "" if exact is None else maths.written(exact.steepest),
     }  # fmt: skip
     along = Curve(rise.slice_at, rise.slice_height, x_label="t", y_label="f(p + t u)", label=job.function)
     return Result(files={"rise.csv": along, "worked.txt": "\n".join(rise.worked) + "\n"}, facts=facts)
@@ -56,9 +61,42 @@ def opened(text: str) -> Formula:
 def surface(formula: Formula, point: tuple[float, float], job: Gradient) -> Surface:
     """f over the square around the point."""
     places = ((torch.arange(job.side, dtype=torch.float64) + 0.5) / job.side * 2 - 1) * job.reach
-    y, x = torch.meshgrid(places + point[1], places + point[0], indexing="ij")
-    values = formula(x, y)
-    return Surface(torch.where(values.isfinite(), values, torch.nan).numpy(), point, job.reach, job.function)
+    x, y = (places + middle for middle in point)
+    values = heights(formula, x, y)
+    held = torch.where(values.isfinite(), values, torch.nan).numpy()
+    return Surface(held, point, job.reach, job.function, cut=fence(values) if has_pole(formula, x, y) else None)
+
+
+def heights(formula: Formula, x: Tensor, y: Tensor) -> Tensor:
+    """f over the grid of places x (n,) and y (n,): (n, n), rows along y."""
+    return formula(*torch.meshgrid(x, y, indexing="xy"))
+
+
+def has_pole(formula: Formula, x: Tensor, y: Tensor) -> bool:
+    """Whether the farthest height over a grid has none farther that is finite: seen from nearer and nearer it goes on growing."""
+    found = []
+    for _ in range(LOOKS + 1):
+        values = heights(formula, x, y).abs()
+        if values.isinf().any():
+            return True
+        best = int(values.nan_to_num(-1.0).argmax())
+        found.append(float(values.flatten()[best]))
+        x, y = (closer(places, at) for places, at in ((x, best % len(x)), (y, best // len(x))))
+    return found[-1] > POLE * found[0]
+
+
+def closer(places: Tensor, at: int) -> Tensor:
+    """As many places between the neighbours of one."""
+    low, high = places[max(at - 1, 0)], places[min(at + 1, len(places) - 1)]
+    return torch.linspace(float(low), float(high), len(places), dtype=torch.float64)
+
+
+def fence(values: Tensor) -> tuple[float, float]:
+    """Between which heights to look beside a pole."""
+    known = values[values.isfinite()]
+    low, high = torch.quantile(known[:: max(1, len(known) // 10_000)], torch.tensor([0.25, 0.75], dtype=torch.float64)).tolist()
+    beyond = FENCE * (high - low)
+    return max(low - beyond, float(known.min())), min(high + beyond, float(known.max()))
 
 
 def risen(formula: Formula, found: maths.Derivatives, job: Gradient) -> Rise:
@@ -72,9 +110,10 @@ def risen(formula: Formula, found: maths.Derivatives, job: Gradient) -> Rise:
         around = directions @ torch.tensor(found.gradient, dtype=torch.float64)
     return Rise(
         point=found.point, value=found.value, unit=found.unit, directional=found.directional, gradient=found.gradient,
-        steepest=found.steepest, angle=found.angle, exact="" if found.exact is None else str(found.exact.directional),
+        steepest=found.steepest, angle=found.angle, exact="" if found.exact is None else maths.written(found.exact.directional),
         slice_at=t.numpy(), slice_height=formula(p[0] + t * u[0], p[1] + t * u[1]).numpy(), turn=turn.numpy(), around=around.numpy(),
         secant_step=np.array(SECANTS), secant_slope=maths.quotients(formula, found.point, u[None], SECANTS)[:, 0].numpy(),
+        secant_central=maths.central(formula, p.expand(len(SECANTS), 2), found.unit, torch.tensor(SECANTS, dtype=torch.float64)).numpy(),
         level=level(formula, found, job.reach).numpy(), worked=maths.worked(formula, found),
     )  # fmt: skip
 

@@ -36,6 +36,8 @@ REPORTED = 2000
 """Particles that a method's own report walks."""
 REACH = 3.0
 """Half the side of the square that arrows and maps cover, in units of the particles' typical size."""
+EMPTY = -1e4
+"""Log density, in nats, of a cell that is carried out of the numbers."""
 PIECE = 512
 """Points whose density is computed at once."""
 PATHS = 60
@@ -158,8 +160,9 @@ def moment(walk: Walk, step: PlaneStep, lattice: Tensor, way: str, index: int, j
     shown = particles(step, way, index)
     walk.kept += [shown] if job.film else []
     yield Record(channel="particles", payload=shown)
-    if step.x0 is not None:
-        yield Record(channel="clean", payload=particles(replace(step, x=step.x0[: min(LOOKED_AT, job.samples)]), "clean", index))
+    if walk.row.clean is not None:
+        guess = walk.row.clean(walk.net, step.x[:LOOKED_AT], step.time, walk.knobs)
+        yield Record(channel="clean", payload=particles(replace(step, x=guess), "clean", index))
     if walk.row.field is not None and job.grid:
         yield Record(channel="field", payload=arrows(walk, step, job.grid, index))
         if walk.row.parts is not None:
@@ -168,6 +171,8 @@ def moment(walk: Walk, step: PlaneStep, lattice: Tensor, way: str, index: int, j
         walk.referee.judge(walk.row, walk.net, step, walk.knobs)
         if job.map_side and math.isfinite(step.noise):
             yield Record(channel="marginal", payload=walk.referee.marginal(step, job.map_side, REACH * size_of(step), index))
+        elif job.map_side and walk.row.density_at is not None:
+            yield Record(channel="marginal", payload=own_density(walk, step, job.map_side, index))
     if len(lattice):
         yield Record(channel="grid", payload=particles(replace(step, x=lattice), "grid", index))
 
@@ -197,6 +202,12 @@ def parts(walk: Walk, step: PlaneStep, side: int, index: int) -> tuple[Arrows, .
     found = walk.row.parts(walk.net, at, step.time, walk.knobs)
     where, time = display.array(at), float(step.time)
     return tuple(Arrows(where, display.array(torch.nan_to_num(arrow)), name, index, time) for name, arrow in found.items())
+
+
+def own_density(walk: Walk, step: PlaneStep, side: int, index: int) -> DensityMap:
+    """Log density of what the noise has become by this step, as the network itself has it."""
+    values, whose = walk.row.density_at(walk.net, square(side, REACH), step.time, walk.knobs)
+    return DensityMap(display.array(torch.nan_to_num(values, nan=EMPTY)).reshape(side, side), REACH, whose, index)
 
 
 def chords(walk: Walk, start: Tensor, data: Tensor) -> Arrows:

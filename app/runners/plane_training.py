@@ -140,7 +140,7 @@ def _train(row: Method, cloud: Cloud, config: FitConfig, batch: int, ctx: Ctx) -
             losses, fresh = losses + fresh, []
         if (time.perf_counter() - looked) * 1000 > LOOK_MS and ctx.wants("particles"):
             looked = time.perf_counter()
-            yield from _look(row, net, noise)
+            yield from _look(row, net, noise, step)
         yield Step(index=step.step, total=step.total)
     if fresh:
         yield Record(channel="train", payload=tuple(fresh))
@@ -153,10 +153,11 @@ def _loss(step: TrainStep, seconds: float) -> PlaneLoss:
     return PlaneLoss(step=step.step, total=step.total, loss=step.loss, seconds=seconds, metrics=tuple(step.metrics.items()))
 
 
-def _look(row: Method, net: nn.Module, noise: Tensor) -> Generator[Event, None, None]:
-    """Where the network of this moment would carry a few particles."""
+def _look(row: Method, net: nn.Module, noise: Tensor, step: TrainStep) -> Generator[Event, None, None]:
+    """Where the averaged weights of this moment would carry a few particles: what the training would leave if it ended here."""
     try:
-        end = last(walked(row, net, noise, row.solvers[0], row.evaluations, torch.Generator().manual_seed(0), row.settings({})))
+        with step.averaged():
+            end = last(walked(row, net, noise, row.solvers[0], row.evaluations, torch.Generator().manual_seed(0), row.settings({})))
     except PlaneError:
         return  # a network at its beginning may lead anywhere; the training goes on
     yield Preview(channel="particles", payload=particles(end, "training", 0))

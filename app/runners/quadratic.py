@@ -33,12 +33,11 @@ def quadratic(job: Quadratic, ctx: Ctx) -> Run:
         said = f"There is no descent named {unknown[0][:40]!r}." if names else "There is no descent to run."
         raise UserError(said, hint=f"Descents: {', '.join(maths.DESCENTS)}.")
     A, b = matrix(job)
-    start = numbers(job.start, len(b), "The start") if job.start else None
+    start = beginning(job, A, b)
     land, plane = landscape(A, b, start, job.side)
     if land is not None:
         yield Record(channel="landscape", payload=land)
     problem = maths.Quadratic(A, b)  # says what is wrong with an A that has no minimum
-    start = maths.worst_start(problem) if start is None else start
     paths = []
     for done, name in enumerate(names, 1):
         paths.append(follow(name, problem, start, plane, job, ctx))
@@ -87,20 +86,34 @@ def spectrum(job: Quadratic) -> Tensor:
     return torch.linspace(1, job.condition, job.variables, dtype=torch.float64)
 
 
-def landscape(A: Tensor, b: Tensor, start: Tensor | None, side: int) -> tuple[Landscape | None, Tensor]:
+def beginning(job: Quadratic, A: Tensor, b: Tensor) -> Tensor:
+    """Where the descents begin, (n,): as given; in the plane where steepest descent has it hardest; in more variables drawn by the seed.
+
+    The hardest start takes part in two eigenvalues only: with more variables conjugate gradients would always be done in two steps.
+    """
+    if job.start:
+        return numbers(job.start, len(b), "The start")
+    if len(b) > 2:
+        return stationary(A, b) + torch.randn(len(b), generator=torch.Generator().manual_seed(job.seed + 1), dtype=torch.float64)
+    values, axes = torch.linalg.eigh(A)
+    return stationary(A, b) + (axes / values.abs().clamp(min=1e-9)).sum(1)
+
+
+def stationary(A: Tensor, b: Tensor) -> Tensor:
+    """Where the gradient vanishes, (n,); 0 for a singular A."""
+    flat = float(torch.linalg.eigvalsh(A).abs().min()) <= 1e-12
+    return torch.zeros_like(b) if flat else torch.linalg.solve(A, b)
+
+
+def landscape(A: Tensor, b: Tensor, start: Tensor, side: int) -> tuple[Landscape | None, Tensor]:
     """f over a square, and the plane it lies in: (n + 1, 2), two directions over the foot of the plane's origin in x's own coordinates.
 
     Two variables: the x plane itself. More: the axes of the extreme eigenvalues through the stationary point.
     """
-    n, (values, axes) = len(b), torch.linalg.eigh(A)
-    rest = torch.linalg.lstsq(A, b[:, None]).solution[:, 0] if float(values.abs().min()) > 1e-12 else torch.zeros_like(b)
-    flat = n == 2
+    (values, axes), rest, flat = torch.linalg.eigh(A), stationary(A, b), len(b) == 2
     span = torch.eye(2, dtype=A.dtype) if flat else axes[:, [0, -1]]                                    # (n, 2)
     foot = torch.zeros_like(b) if flat else rest
     centre = span.T @ (rest - foot)
-    if start is None:
-        low, high = values[0].abs().clamp(min=1e-9), values[-1].abs().clamp(min=1e-9)
-        start = rest + axes[:, 0] / low + axes[:, -1] / high
     reach = MARGIN * max(float((span.T @ (start - rest)).abs().max()), 1e-6)
     plane = torch.cat([span, (span.T @ foot)[None]])
     if not side:
@@ -110,9 +123,10 @@ def landscape(A: Tensor, b: Tensor, start: Tensor | None, side: int) -> tuple[La
     at = torch.stack([x, y], -1) @ span.T + rest                                                         # (side, side, n)
     f = 0.5 * torch.einsum("abi,ij,abj->ab", at, A, at) - at @ b
     level = float(0.5 * rest @ A @ rest - b @ rest)
-    seen = [span.T @ axes[:, k] for k in (0, -1)]
+    seen = [span.T @ axis for axis in (maths.falling(axes, b), axes[:, -1])]
+    definite = bool(values[0] > maths.SINGULAR * values.abs().max())
     land = Landscape(
-        values=f.numpy(), centre=tuple(centre.tolist()), reach=reach, level=level, definite=bool(values[0] > 0),
+        values=f.numpy(), centre=tuple(centre.tolist()), reach=reach, level=level, definite=definite,
         axes=tuple(tuple(one.tolist()) for one in seen),
     )  # fmt: skip
     return land, plane

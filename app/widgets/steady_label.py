@@ -54,6 +54,10 @@ class SteadyLabel(QWidget):
     def _widest(self) -> QSize:
         return self._needed.expandedTo(self.label.sizeHint())
 
+    def line_width(self) -> int:
+        """Pixels that the words would take on one line."""
+        return self.label.fontMetrics().horizontalAdvance(self.label.text()) + 1
+
     def sizeHint(self) -> QSize:
         return self.label.sizeHint() if self._wrap else self._widest()
 

@@ -6,6 +6,7 @@ import gc
 import weakref
 
 import pytest
+from PySide6.QtCore import QPoint
 
 from app import collecting
 from app.protocol.status import WorkerStatus
@@ -16,9 +17,12 @@ IDLE = {"idle": True, "device": "cpu", "state": "idle"}
 @pytest.fixture
 def keeper(qapp, monkeypatch):
     monkeypatch.setattr(collecting, "IDLE_MS", 5)
+    thresholds = gc.get_threshold()
     made = collecting.Collecting()
     yield made
     made._clock.stop()
+    made._away.stop()
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
     gc.enable()
 
@@ -83,3 +87,31 @@ def test_nothing_is_collected_while_a_run_goes_on_nor_again_without_reason(keepe
     keeper.follow(WorkerStatus(**IDLE, models=("a",)))
     qtbot.wait(30)
     assert len(calls) == 1
+
+
+def test_what_work_leaves_is_frozen_when_the_worker_falls_idle(keeper, qtbot) -> None:
+    keeper.follow(WorkerStatus(**IDLE))
+    keeper.follow(WorkerStatus(state="plane step 3", device="cpu"))
+    made = Knot()
+    qtbot.wait(30)
+    assert any(each is made for each in gc.get_objects()), "not in the middle of work"
+    keeper.follow(WorkerStatus(**IDLE))
+    qtbot.waitUntil(lambda: not any(each is made for each in gc.get_objects()))
+
+
+def test_a_full_collection_waits_until_nobody_is_there(keeper, qtbot, monkeypatch) -> None:
+    assert gc.get_threshold()[2] == collecting.RARELY
+    places = [QPoint(1, 1), QPoint(2, 2)]
+    monkeypatch.setattr(collecting.QCursor, "pos", lambda: places[0])
+    keeper._away.setInterval(20)
+    keeper.follow(WorkerStatus(**IDLE, models=("a",)))
+    qtbot.waitUntil(lambda: keeper._away.isActive())
+    left = Knot()
+    gone = weakref.ref(left)
+    gc.freeze()
+    del left
+    places.pop(0)
+    qtbot.wait(30)
+    assert gone() is not None, "the pointer has moved"
+    qtbot.waitUntil(lambda: gone() is None)
+    assert gc.get_freeze_count() and not keeper._away.isActive()

@@ -22,6 +22,7 @@ from app.protocol.status import WorkerStatus
 from app.widgets import icons
 from app.widgets.curve_view import CurveView
 from app.widgets.error_banner import ErrorBanner
+from app.widgets.fact_rows import BELOW, FactRows
 from app.widgets.filmstrip import Filmstrip
 from app.widgets.image_view import CAPTION, ImageView, png_bytes, to_qimage
 from app.widgets.inspector import Inspector
@@ -932,12 +933,32 @@ def test_banner_knows_errors_and_their_details(shown, qtbot):
 def test_inspector_updates_numbers_in_place(shown):
     view = shown(Inspector())
     view.set_content("predicted x0", [("step", "7 of 20"), ("sigma", "2.41", "noise level")], "x₀ = x − σ·ε", "Why.")
-    label = view._rows._values["sigma"]
+    label = view._rows._kept[1][1]
     view.set_content("predicted x0", [("step", "8 of 20"), ("sigma", "2.02")], "x₀ = x − σ·ε", "Why.")
-    assert view._rows._values["sigma"] is label and label.text() == "2.02"
+    assert view._rows._kept[1][1] is label and label.text() == "2.02" and not label.toolTip()
     assert "step: 8 of 20" in view.text() and "Why." in view.text()
     view.clear("Nothing chosen.")
     assert view.text() == "Nothing chosen."
+
+
+def test_rows_of_facts_reuse_their_labels_and_give_every_line_room(shown, qtbot):
+    rows = FactRows()
+    box = QWidget()
+    QVBoxLayout(box).addWidget(rows)
+    box.layout().addStretch(1)
+    shown(box).resize(260, 500)
+    rows.set_rows([("a", "1"), ("b", "2"), ("c", "3")])
+    kept = list(rows._kept)
+    rows.set_rows([("a name", "short"), ("another", "long words " * 12)])
+    qtbot.waitUntil(lambda: rows.height() == rows.heightForWidth(rows.width()))
+    assert rows._kept == kept and [pair[0].isVisible() for pair in kept] == [True, True, False]
+    assert rows.text() == "a name: short\nanother: " + "long words " * 12
+    (first, _), (second, words) = kept[:2]
+    assert words.height() > 2 * first.height() and words.height() == words.heightForWidth(words.width())
+    assert second.y() == first.y() + first.height() + BELOW and words.geometry().right() < rows.width()
+    high = rows.height()
+    rows.set_rows([("a name", "short"), ("another", "few words")])
+    qtbot.waitUntil(lambda: rows.height() < high)
 
 
 class Layouts(QWidget):

@@ -57,6 +57,23 @@ def test_the_rate_warms_up_stays_and_cools_down():
     assert config.rate(999) == pytest.approx(2.0 / 250)
 
 
+def test_a_look_at_the_averaged_weights_leaves_the_training_as_it_was():
+    def run(look: bool) -> tuple[list[float], nn.Module]:
+        model, losses = _model(), []
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
+        average = Average(model, 0.9)
+        for step in fit(model, lambda x, _: (model(x).square().mean(), {}), lambda _: x, FitConfig(steps=12, lr=1e-2, bf16=False), average):
+            losses.append(step.loss)
+            if look:
+                own = model[0].weight.clone()
+                with step.averaged():
+                    assert torch.equal(model[0].weight, average.state["0.weight"]) and (step.step < 3 or not torch.equal(model[0].weight, own))
+        return losses, model
+
+    (plain, a), (looked, b) = run(False), run(True)
+    assert plain == looked and all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
+
+
 def test_the_average_follows_its_definition():
     model = nn.Linear(1, 1, bias=False)
     average = Average(model, decay=0.9)

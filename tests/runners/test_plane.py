@@ -162,6 +162,13 @@ def test_a_quick_look_is_taken_while_it_trains(drive, monkeypatch) -> None:
     monkeypatch.setattr(plane_training, "LOOK_MS", 0)
     previews = [event for event in drive(small()) if isinstance(event, Preview)]
     assert previews and previews[0].payload.way == "training" and previews[0].payload.xy.shape == (plane_training.LOOKED_AT, 2)
+    net = next(iter(plane_training.BOOK.values())).net  # the last look is at the weights that the training leaves: the averaged ones
+    noise = torch.randn(plane_training.LOOKED_AT, 2, generator=torch.Generator().manual_seed(0))
+    row = method("flow-matching")
+    options = {"solver": "heun", "evaluations": row.evaluations, "generator": None, "knobs": row.settings({})}
+    with torch.no_grad():
+        *_, end = row.walk(net, noise, **options)
+    assert np.allclose(previews[-1].payload.xy, end.x, atol=1e-5)
     plane_training.BOOK.clear()
     assert not [event for event in drive(small(), previews=False) if isinstance(event, Preview)]
 
@@ -187,8 +194,11 @@ def test_knobs_reach_the_walk(drive) -> None:
 def test_guessed_points_marginals_chords_and_plots_are_told(drive) -> None:
     events = drive(small(method="edm", map_side=8, evaluations=7))
     moments, clean, maps = (records(events, name) for name in ("particles", "clean", "marginal"))
-    assert [one.index for one in maps] == [one.index for one in moments] and [one.index for one in clean] == [1, 2, 3, 4]
-    assert np.array_equal(clean[-1].xy, moments[-1].xy), "the last step lands on the guess"
+    assert [one.index for one in maps] == [one.index for one in clean] == [one.index for one in moments] == [0, 1, 2, 3, 4]
+    assert np.array_equal(clean[-1].xy, moments[-1].xy), "no noise is left, so nothing is to be guessed"
+    net, at = next(iter(plane_training.BOOK.values())).net, torch.tensor(np.array(moments[2].xy))
+    with torch.no_grad():
+        assert np.allclose(clean[2].xy, net(at, moments[2].time), atol=1e-4)
     assert maps[0].reach > 50 * maps[-1].reach and "300 held-out points" in maps[0].kind
     cell = 2 * maps[-1].reach / 8
     assert np.exp(maps[-1].values).sum() * cell**2 == pytest.approx(1, abs=0.02)
@@ -198,6 +208,19 @@ def test_guessed_points_marginals_chords_and_plots_are_told(drive) -> None:
     assert np.allclose(skip.y, 1 / (1 + skip.x**2))
     (chords,) = records(drive(small()), "chords")
     assert np.allclose(chords.at + chords.arrows, cloud("moons").held_out(HELD_OUT)[: len(chords.at)], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["glow", "cnf"])
+def test_a_flow_tells_its_own_density_at_every_moment(drive, name) -> None:
+    events = drive(small(method=name))
+    moments, maps = records(events, "particles"), records(events, "marginal")
+    assert [one.index for one in maps] == [one.index for one in moments] and len(maps) > 8
+    net = next(iter(plane_training.BOOK.values())).net
+    with torch.no_grad():
+        for at in (0, len(maps) // 2, -1):
+            wanted, whose = method(name).density_at(net, square(6, REACH), moments[at].time, method(name).settings({}))
+            assert maps[at].kind == whose and np.allclose(maps[at].values, wanted.reshape(6, 6), atol=1e-5)
+    assert len({one.kind for one in maps}) == len(maps) and records(drive(small(method=name, map_side=0)), "marginal") == []
 
 
 def test_the_exact_law_judges_the_learned_field_and_draws_the_marginals(drive) -> None:

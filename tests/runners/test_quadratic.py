@@ -75,6 +75,24 @@ def test_as_many_steps_as_eigenvalues_and_the_hardest_start(drive) -> None:
     assert path.excess == pytest.approx(path.bound, rel=1e-6)
 
 
+def test_with_more_variables_the_start_is_drawn_and_takes_part_in_all_eigenvalues(drive) -> None:
+    """From the hardest start, which knows two eigenvalues, conjugate gradients would be done in two steps whatever the spectrum."""
+    (log,) = records(drive(Quadratic(spectrum="log", variables=12, condition=50, methods=("conjugate",), repair=True)), "path")
+    assert len(log.points) == 13
+    (two,) = records(drive(Quadratic(spectrum="two", variables=12, condition=50, methods=("conjugate",))), "path")
+    assert len(two.points) == 3
+    (other,) = records(drive(Quadratic(spectrum="two", variables=12, condition=50, methods=("conjugate",), seed=3)), "path")
+    assert other != two
+
+
+def test_a_singular_landscape_points_the_way_f_falls(drive) -> None:
+    for b in ((0, 1), (0, -1)):
+        (land,) = records(drive(Quadratic(entries=(1, 0, 0, 0), b=b)), "landscape")
+        assert land.axes[0] == pytest.approx(b) and not land.definite
+    (land,) = records(drive(Quadratic(eigenvalues=(1, -2), angle=0)), "landscape")
+    assert np.abs(land.axes[0]) == pytest.approx((0, 1))
+
+
 def test_settings_reach_their_descents(drive) -> None:
     events = drive(Quadratic(eigenvalues=(1, 4), start=(1, 1), methods=("fixed", "heavy-ball"), length=0.1, momentum=0.5, steps=2))
     step, ball = records(events, "path")

@@ -18,7 +18,7 @@ SECTORS = 4
 SWITCHES = (
     ("data", "Data", "Held-out points of the data", True),
     ("field", "Field", "The field of this moment as arrows; the longest stand for the largest", True),
-    ("density", "Density", "The noised data of this moment; at the end the method's own density, where it has one", True),
+    ("density", "Density", "The noised data of this moment, or the flow's own density; at the end the method's own, where it has one", True),
     ("paths", "Paths", f"The ways of {PATHS} particles so far", False),
     ("grid", "Grid", "A lattice of the noise, carried along: how the plane is bent", False),
     ("start", "Starts", "Colour particles by the quarter of the noise they began in", False),

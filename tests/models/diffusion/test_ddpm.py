@@ -183,7 +183,8 @@ def test_the_data_get_no_noise(variance):
     x = torch.randn(SHAPE, generator=seeded())
     ends = [list(ddpm.walk(network, x, LINEAR, [0, -1], seeded(k), sampler="ddpm", variance=variance))[-1] for k in (1, 2)]
     assert torch.equal(ends[0].x, ends[1].x)
-    torch.testing.assert_close(ends[0].x, ends[0].x0)
+    landed = clean_and_noise("epsilon", network(x, 0), x, signal_share(LINEAR, 0))[0]
+    torch.testing.assert_close(ends[0].x, landed)
 
 
 def test_inversion_then_sampling_returns_the_input():

@@ -159,7 +159,11 @@ def test_reflow_straightens_and_makes_no_coupling_dearer() -> None:
 def test_reflow_trains_its_rounds_one_after_the_other() -> None:
     net = flow.Reflow(0)
     config = FitConfig(steps=40, lr=1e-3, warmup=2, bf16=False)
-    steps = list(flow.train_reflow(net, cloud("moons"), config, 64))
+    steps, looked_at = [], []
+    for step in flow.train_reflow(net, cloud("moons"), config, 64):
+        steps.append(step)
+        looked_at.append(next(k for k, one in enumerate(net.rounds, 1) if net.at({"round": 3}) is one))
+    assert looked_at == [min(int(step.metrics["round"]), 3) for step in steps], "a look meets no round that has learned nothing"
     assert [step.step for step in steps] == list(range(1, 41)) and {step.total for step in steps} == {40}
     assert [step.metrics["round"] for step in steps] == [1] * 22 + [2] * 8 + [3] * 8 + [4] * 2
     weights = [one.out.weight.detach() for one in (*net.rounds, net.one_step)]

@@ -78,6 +78,31 @@ def test_log_densities_belong_to_the_walk(trained):
         assert torch.allclose(row.log_density(net, carried(start), knobs), wanted, atol=2e-2)
 
 
+def test_the_density_of_every_moment_is_that_of_the_walk(trained):
+    """log N(z) less the change of volume that the walk has made by then; from noise to data it ends at the flow's own density."""
+    _, row, _, _ = trained
+    knobs, start = row.settings({}), noise(5).double()
+    net = row.build(0).double()
+    net.load_state_dict(trained[2].state_dict())
+
+    def moments(z):
+        return way(row, net, z, **({"tolerance": 1e-6} if "tolerance" in knobs else {}))
+
+    h, middle = 1e-4, moments(start)
+    turned = [[(a.x - b.x) / (2 * h) for a, b in zip(moments(start + h * e), moments(start - h * e))] for e in torch.eye(2).double()]
+    prior = torch.distributions.Normal(0, 1).log_prob(start).sum(1)
+    words = set()
+    with torch.no_grad():
+        for step, columns in list(zip(middle, zip(*turned)))[:: max(1, len(middle) // 6)] + [(middle[-1], [way[-1] for way in turned])]:
+            found, whose = row.density_at(net, step.x, step.time, knobs)
+            wanted = prior - torch.stack(list(columns), 2).det().abs().log()
+            torch.testing.assert_close(found, wanted, atol=5e-3, rtol=0)
+            words.add(whose)
+        torch.testing.assert_close(found, row.log_density(net, middle[-1].x, knobs), atol=5e-3, rtol=0)
+    assert len(words) > 4 and all("the flow's own density" in one for one in words)
+    assert row.density_at(net, start, 1.0, row.settings({"temperature": 0.5}))[1].endswith("at temperature 1")
+
+
 def test_temperature_scales_the_noise(trained):
     _, row, net, _ = trained
     cold = way(row, net, noise(), temperature=0.0)[-1].x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -65,14 +66,17 @@ def test_only_the_symmetric_part_counts_and_the_angle_turns() -> None:
         ([[1.0, 0], [0, -2.0]], [0.0, 0], r"eigenvalue -2 lets f fall without end along \(0, "),
         ([[1.0, 0], [0, 0]], [1.0, 1], r"singular: f falls without end along \(0, "),
         ([[1.0, 0], [0, 0]], [1.0, 0], r"singular: f has a whole line of minima along \(0, "),
+        ([[1.0, 0], [0, 0]], [1.0, -1], r"singular: f falls without end along \(0, -1\)"),
         ([[0.0, 0], [0, 0]], [0.0, 0], "singular"),
+        ([[1.0, 0], [0, 1e-300]], [0.0, 0], r"1e-300 and 1 lie too far apart for float64: along \(0, -?1\)"),
+        ([[1e200, 0], [0, 1]], [0.0, 0], r"1e\+200, too much for float64"),
         ([[1.0, math.nan], [0, 1]], [0.0, 0], "no finite number"),
         ([[1.0, 0], [0, 1]], [0.0, 0, 0], "do not belong together"),
     ],
 )
 def test_matrices_without_a_minimum_are_told(A, b, words) -> None:
     with pytest.raises(QuadraticError, match=words):
-        Quadratic(torch.tensor(A), torch.tensor(b))
+        Quadratic(torch.tensor(A, dtype=D), torch.tensor(b, dtype=D))
 
 
 # --- steepest descent ---
@@ -110,6 +114,34 @@ def test_a_fixed_step_arrives_below_its_limit_and_runs_away_above() -> None:
     with pytest.raises(QuadraticError, match="runs away") as found:
         list(fixed(one, x, 5000, 1.05 * limit))
     assert f"{limit:.4g}" in found.value.hint
+
+
+def test_a_heavy_ball_too_fast_is_told_its_own_limit() -> None:
+    """With m = 0.5 it arrives below 2 (1 + m) / l_max, 1.5 times as far as a fixed step may go."""
+    one, x = problem(4, 20.0), normal(4, seed=2)
+    limit = 2 * 1.5 / float(one.spectrum[-1])
+    assert list(heavy_ball(one, x, 400, 0.97 * limit, 0.5))[-1].excess < 1e-6
+    with pytest.raises(QuadraticError, match="runs away") as found:
+        list(heavy_ball(one, x, 5000, 1.03 * limit, 0.5))
+    assert f"2 (1 + m) / l_max = {limit:.4g}" in found.value.hint
+
+
+@pytest.mark.parametrize("name", ["steepest", "conjugate"])
+def test_what_a_step_says_is_what_it_does(name) -> None:
+    one, x = problem(5, 30.0), normal(5, seed=8)
+    first = list(DESCENTS[name][1](one, x, 1))[1]
+    r = one.b - one.A @ x
+    above, below, length = (float(word) for word in re.search(r"= ([\d.]+) / ([\d.]+) = ([\d.]+),", first.says).groups())
+    assert (above, below, length) == pytest.approx((float(r @ r), float(r @ one.A @ r), first.length), rel=1e-3)
+
+
+def test_rounding_costs_conjugacy_in_a_long_valley_and_repair_keeps_it() -> None:
+    one = problem(40, 1e7)
+    for repair, lost in ((False, True), (True, False)):
+        steps = list(conjugate(one, normal(40, seed=5), 38, repair=repair))[:36]
+        residuals = torch.stack([step.gradient / step.gradient.norm() for step in steps])
+        overlap = (residuals @ residuals.T - torch.eye(36, dtype=D)).abs().max()
+        assert (overlap > 0.1) == lost and (overlap < 1e-8) != lost
 
 
 def test_the_heavy_ball_falls_at_its_rate() -> None:

@@ -96,6 +96,11 @@ def test_fields_densities_and_ways_back_have_their_shapes(name, nets) -> None:
         if row.log_density is not None:
             log = row.log_density(net, x, knobs)
             assert log.shape == (N,) and torch.isfinite(log).all() and not log.requires_grad
+        assert row.density_at is None or row.log_density is not None
+        if row.density_at is not None:
+            for time in (0.0, 0.4, 1.0):
+                log, whose = row.density_at(net, x, time, knobs)
+                assert log.shape == (N,) and torch.isfinite(log).all() and whose
         if row.forward is not None:
             back = list(row.forward(net, x, **options, knobs=knobs))
             assert torch.equal(back[0].x, x) and back[-1].last and torch.isfinite(back[-1].x).all()
@@ -114,6 +119,23 @@ def test_fields_densities_and_ways_back_have_their_shapes(name, nets) -> None:
         if row.chords is not None:
             start, end = row.chords(net, torch.randn(N, 2, generator=source(3)), x, knobs)
             assert start.shape == end.shape == (N, 2)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if method(name).clean])
+def test_the_guess_of_the_data_is_the_posterior_mean_at_every_step_of_every_solver(name, nets) -> None:
+    """On exact answers, against the mixture's own E[x0 | x] at the signal and noise that the step says; and without noise, x itself."""
+    row = method(name)
+    net = row.exact(BROAD) if row.exact else nets[name]
+    knobs = row.settings({knob.name: -1 for knob in row.knobs if knob.name == "label"})
+    for solver in row.solvers:
+        options = {"solver": solver, "evaluations": 12, "generator": source(), "knobs": knobs}
+        with torch.no_grad():
+            for step in row.walk(net, torch.randn(N, 2, generator=source(9)), **options):
+                found = row.clean(net, step.x, step.time, knobs)
+                wanted = BROAD.denoise(step.x, step.signal, step.noise) if row.exact and step.noise else step.x
+                assert found.shape == (N, 2) and torch.isfinite(found).all()
+                if row.exact or step.noise == 0:
+                    torch.testing.assert_close(found, wanted, atol=2e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", METHODS)
