@@ -17,6 +17,8 @@ from app.protocol.payloads import Curve
 from app.widgets.plot_style import style_axes
 
 MOST_POINTS = 5000
+_DENSE = 300
+"""More points than this make a thinner line: many steps within a pixel look as thick as they are, and cost several times as much."""
 _REGION_ALPHA = 22
 _LANE = 0.13  # share of the height by which each window ends below the one before, so that all names can be read
 _LEGEND, _LINE = 8, 18  # px: the legend from the corner, and the height of a window's name
@@ -124,7 +126,7 @@ class CurveView(QWidget):
             self._items[key] = item = self._plot.plot([], [], name=curve.label or key)
             item.curve.setCacheMode(_CACHED)
             item.scatter.setCacheMode(_CACHED)
-        self._items[key].setData(*_drawable(curve, self._log))
+        self._items[key].setData(*drawable(curve, self._log))
         self._style_curve(key)
         self._legend.setVisible(self._legend_wanted and len(self._items) > 1)
 
@@ -215,7 +217,7 @@ class CurveView(QWidget):
 
     def _redraw(self, log: tuple[bool, bool]) -> None:
         for key, item in self._items.items():
-            item.setData(*_drawable(self._curves[key], log))
+            item.setData(*drawable(self._curves[key], log))
 
     @Slot()
     def reset_view(self) -> None:
@@ -254,7 +256,8 @@ class CurveView(QWidget):
         style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
         ink = theme.data_colour(colour)
         item, points = self._items[key], len(self._curves[key].x)
-        item.setPen(pg.mkPen(ink, width=2, style=style))
+        item.setPen(pg.mkPen(ink, width=2 if points <= _DENSE else 1, style=style))
+        item.curve.setSegmentedLineMode("off" if dashed else "on")  # one long path is merged with itself first: five times the time
         item.setSymbol("o" if points <= 60 else None)
         item.setSymbolSize(5)
         item.setSymbolBrush(ink)
@@ -375,7 +378,7 @@ def _with_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _drawable(curve: Curve, log: tuple[bool, bool]) -> tuple[np.ndarray, np.ndarray]:
+def drawable(curve: Curve, log: tuple[bool, bool]) -> tuple[np.ndarray, np.ndarray]:
     """Leave out points that cannot be drawn: no numbers, and on a logarithmic axis what is not above 0."""
     good = np.isfinite(curve.x) & np.isfinite(curve.y)
     for values, logarithmic in zip((curve.x, curve.y), log, strict=True):

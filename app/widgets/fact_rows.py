@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QSize
+from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
@@ -78,6 +78,7 @@ class FactRows(QWidget):
 
     def _label(self, role: str) -> SteadyLabel:
         label = SteadyLabel(role, wrap=True, selectable=True)
+        label.label.setAlignment(Qt.AlignmentFlag.AlignTop)
         label.setParent(self)
         return label
 

@@ -82,11 +82,13 @@ class HeadCells:
 
     def place(self, head: Head) -> tuple[float, float]:
         """Left and top of a head's square."""
-        if self.ranked is None:
-            line, column = head
-        else:
-            line, column = divmod(self._where[head], self.across)
-        return self.left + column * (self.side + GAP), line * self.line
+        return self.places([head])[0][1:]
+
+    def places(self, heads: Sequence[Head]) -> list[tuple[Head, float, float]]:
+        """Heads with the left and top of each."""
+        left, line, step, across = self.left, self.line, self.side + GAP, self.across
+        where = heads if self.ranked is None else [divmod(self._where[head], across) for head in heads]
+        return [(head, left + column * step, row * line) for head, (row, column) in zip(heads, where)]
 
     def at(self, x: float, y: float) -> Head | None:
         """The head under a point."""

@@ -11,7 +11,7 @@ from functools import reduce
 
 import numpy as np
 from PySide6.QtCore import QEvent, QLineF, QPoint, QRectF, Qt, Signal, Slot
-from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPen, QPixmap
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from app import theme
@@ -149,9 +149,11 @@ class HeadGrid(QAbstractScrollArea):
         left, top = self.cells.place(head)
         return QRectF(left, top - self.verticalScrollBar().value(), self.cells.side, self.cells.side)
 
-    def _in_sight(self) -> list[Head]:
-        top = self.verticalScrollBar().value()
-        return self.cells.between(top, top + self.viewport().height())
+    def _places(self) -> dict[Head, QRectF]:
+        """The squares of the heads in sight."""
+        top, side = self.verticalScrollBar().value(), self.cells.side
+        corners = self.cells.places(self.cells.between(top, top + self.viewport().height()))
+        return {head: QRectF(left, down - top, side, side) for head, left, down in corners}
 
     def paintEvent(self, _event) -> None:
         painter = QPainter(self.viewport())
@@ -189,10 +191,16 @@ class HeadGrid(QAbstractScrollArea):
         painter = QPainter(base)
         painter.setFont(theme.font(theme.LEAST))
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        by_score = self.score_scale()
-        self._squares = {head: self._square(head) for head in self._in_sight()}
-        for head, place in self._squares.items():
-            self._paint_head(painter, head, place, by_score, ratio)
+        self._squares = self._places()
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.colour("raised"))
+        painter.drawRects(list(self._squares.values()))
+        if self._score_name and not self._sorted:
+            self._paint_colours(painter)
+        elif self._maps is not None:
+            self._paint_maps(painter, ratio)
+        if self.cells.ranked is not None:
+            self._paint_scores(painter)
         if self.cells.ranked is None:
             painter.setPen(theme.colour("muted"))
             for layer in range(len(self.cells.counts)):
@@ -201,19 +209,25 @@ class HeadGrid(QAbstractScrollArea):
         painter.end()
         return base
 
-    def _paint_head(self, painter: QPainter, head: Head, place: QRectF, by_score: ColourScale, ratio: float) -> None:
-        painter.fillRect(place, theme.colour("raised"))
-        score = self._score_of(head)
-        if self._score_name and not self._sorted:
-            if score is not None:
-                painter.drawImage(place, by_score.picture(np.array([[score]], np.float32)))
-        elif self._maps is not None and not np.isnan(self._maps[head][0, 0]):
-            if self._mosaic is None:
-                self._mosaic = mosaic(self._maps, self.cells.side * ratio, ColourScale(log=self._log))
-            side = self._mosaic.height() / self._maps.shape[0]
-            painter.drawImage(place, self._mosaic, QRectF(head[1] * side, head[0] * side, side, side))
-        if self.cells.ranked is not None:
-            below = QRectF(place.left(), place.bottom(), place.width(), SCORE_LINE)
+    def _paint_colours(self, painter: QPainter) -> None:
+        """A score as a colour; an unknown one stays clear."""
+        picture = self.score_scale().picture(np.asarray(self._scores, np.float32))
+        for (layer, head), place in self._squares.items():
+            painter.fillRect(place, QColor.fromRgba(picture.pixel(head, layer)))
+
+    def _paint_maps(self, painter: QPainter, ratio: float) -> None:
+        """The maps that are known."""
+        if self._mosaic is None:
+            self._mosaic = mosaic(self._maps, self.cells.side * ratio, ColourScale(log=self._log))
+        known, side = ~np.isnan(self._maps[:, :, 0, 0]), self._mosaic.height() / len(self._maps)
+        for (layer, head), place in self._squares.items():
+            if known[layer, head]:
+                painter.drawImage(place, self._mosaic, QRectF(head * side, layer * side, side, side))
+
+    def _paint_scores(self, painter: QPainter) -> None:
+        """Name and score under each head."""
+        for head, place in self._squares.items():
+            score, below = self._score_of(head), QRectF(place.left(), place.bottom(), place.width(), SCORE_LINE)
             painter.setPen(theme.colour("muted"))
             painter.drawText(below, _LEFT, f"{head[0]}.{head[1]}")
             painter.setPen(theme.colour("text"))

@@ -7,8 +7,8 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from app.protocol.models import HubChoice, HubOffer
+from app.protocol.sizes import size_words
 from app.widgets.icons import icon
-from app.widgets.status_bar import size_text
 
 TEACH = (
     "Give the name of a LLaMA-type model, such as HuggingFaceTB/SmolLM2-360M-Instruct. Looking it up asks huggingface.co for its "
@@ -94,13 +94,13 @@ class HubForm(QFrame):
             self.words.setText(TEACH)
             return
         choice = offer.choices[max(0, self.choice.currentIndex())]
-        files = ", ".join(f"{file.name} ({size_text(file.bytes)})" for file in choice.files[:8])
+        files = ", ".join(f"{file.name} ({size_words(file.bytes)})" for file in choice.files[:8])
         more = f" and {len(choice.files) - 8} more" if len(choice.files) > 8 else ""
         count = "one file" if len(choice.files) == 1 else f"{len(choice.files)} files"
-        self.summary.setText(f"Licence {offer.licence} · {size_text(choice.bytes)} in {count}")
+        self.summary.setText(f"Licence {offer.licence} · {size_words(choice.bytes)} in {count}")
         self.words.setText(files + more)
         self.notes.setText(" ".join(offer.notes))
-        self.fetch.setText(f"Fetch {size_text(choice.bytes)}")
+        self.fetch.setText(f"Fetch {size_words(choice.bytes)}")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
@@ -131,4 +131,4 @@ class HubForm(QFrame):
 
 def _words_of(choice: HubChoice) -> str:
     kind = "safetensors, as published" if choice.label == "safetensors" else choice.label
-    return f"{kind} ({size_text(choice.bytes)})"
+    return f"{kind} ({size_words(choice.bytes)})"

@@ -25,7 +25,7 @@ from app.widgets.metric_reader import Reader
 from app.widgets.metric_tracks import Line, Tracks
 from app.widgets.plot_style import style_axes
 
-AHEAD, AIR = 0.12, 0.06
+AHEAD, AIR = 0.25, 0.06
 """Shares of the length by which x runs ahead of a growing curve, and y leaves room above and below."""
 Ends = tuple[float, float] | None
 _TURNS = cycle(range(10, 160, 25))

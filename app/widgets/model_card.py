@@ -6,9 +6,9 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from app.protocol.models import ModelRow
+from app.protocol.sizes import size_words
 from app.widgets.icons import IconLabel, icon
 from app.widgets.inspector import Inspector
-from app.widgets.status_bar import size_text
 
 WIDTH = 300
 GET = {"missing": "Get", "partial": "Continue", "damaged": "Fetch again"}
@@ -89,7 +89,7 @@ class ModelCard(QFrame):
         self.set_state(state)
         self._note.setText("" if busy else row.note)
         self._note.setVisible(bool(self._note.text()))
-        size = size_text(row.fetch_bytes)
+        size = size_words(row.fetch_bytes)
         can_get = row.fetch_bytes > 0 and row.state != "ready"
         self.get.setText(f"{GET.get(row.state, 'Get')} ({size})")
         self.get.setToolTip(f"Fetch {size} from {row.source} (Enter)")
@@ -110,7 +110,7 @@ class ModelCard(QFrame):
 
     @staticmethod
     def _facts(row: ModelRow) -> list[tuple[str, str]]:
-        own = [("Size", size_text(row.bytes) if row.bytes else "none"), ("Licence", row.licence or "not stated"), ("From", row.source)]
+        own = [("Size", size_words(row.bytes) if row.bytes else "none"), ("Licence", row.licence or "not stated"), ("From", row.source)]
         name = [] if ":" in row.key else [("Name", row.key)]  # other keys hold the path, which stands below
         return [*row.facts, *own, *name]
 

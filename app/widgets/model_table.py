@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
 
 from app import theme
 from app.protocol.models import ModelRow
+from app.protocol.sizes import size_words
 from app.widgets.icons import icon
-from app.widgets.status_bar import size_text
 
 COLUMNS = ("State", "Model", "Size", "Licence", "From")
 STATE, TITLE, SIZE, LICENCE, SOURCE = range(5)
@@ -195,7 +195,7 @@ class ModelTable(QTableWidget):
     def _add(self, row: ModelRow) -> None:
         place = self.rowCount()
         self.insertRow(place)
-        size = size_text(row.bytes) if row.bytes else ""
+        size = size_words(row.bytes) if row.bytes else ""
         for column, text in enumerate(("", row.title, size, row.licence, row.source)):
             item = QTableWidgetItem(text)
             item.setData(_KEY, row.key)

@@ -94,8 +94,10 @@ class NumberField(QAbstractSpinBox):
             self.set_value(self._value)
             self.refused.emit(str(error))
         else:
-            self._settle(value)
+            changed = value != self._value
             self.set_value(value)
+            if changed:
+                self.edited.emit(value)  # last: whoever hears it may put another number here
 
     def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
         return QValidator.State.Acceptable, text, position

@@ -6,8 +6,8 @@ import math
 from functools import cache
 
 import numpy as np
-from PySide6.QtCore import QLineF
-from PySide6.QtGui import QColor, QImage
+import pyqtgraph as pg
+from PySide6.QtGui import QColor, QImage, QPainterPath
 
 MOST_SIDE = 600
 """Pixels a side of the layer of points; a larger stage shows it enlarged, so that ten thousand points stay cheap."""
@@ -28,17 +28,33 @@ def cloud_picture(places: np.ndarray, side: int, radius: float, inks: list[QColo
     """
     kept = np.isfinite(places).all(1)
     places, groups = places[kept], None if groups is None else groups[kept]
-    layers = [ink_layer(places if groups is None else places[groups == k], side, radius) for k in range(1 if groups is None else len(inks))]
-    total = layers[0] if len(layers) == 1 else np.sum(layers, axis=0)
+    if groups is None:
+        pixels = _one_ink(ink_layer(places, side, radius), inks[0])
+    else:
+        pixels = _many_inks([ink_layer(places[groups == k], side, radius) for k in range(len(inks))], inks)
+    return QImage(pixels.data, side, side, 4 * side, QImage.Format.Format_ARGB32_Premultiplied).copy()
+
+
+def _one_ink(amount: np.ndarray, ink: QColor) -> np.ndarray:
+    """How much ink (n,) -> pixels, uint32 (n,)."""
+    pixels = np.zeros(len(amount), np.uint32)
+    inked = np.flatnonzero(amount > 0)
+    pixels[inked] = _shades(ink.rgb())[_bytes(1 - np.exp(-OPAQUE * amount[inked]))]
+    return pixels
+
+
+def _many_inks(layers: list[np.ndarray], inks: list[QColor]) -> np.ndarray:
+    """How much of each ink (n,) -> pixels, uint32 (n,): covered by all together, coloured by their shares."""
+    total = np.sum(layers, axis=0)
     inked = np.flatnonzero(total > 0)
     amount = total[inked]
     cover = 1 - np.exp(-OPAQUE * amount)
-    pixels = np.zeros(side * side, np.uint32)
+    pixels = np.zeros(len(total), np.uint32)
     pixels[inked] = _bytes(cover) << 24
     for shift, channel in ((16, "red"), (8, "green"), (0, "blue")):
         value = sum(layer[inked] * getattr(ink, channel)() for layer, ink in zip(layers, inks)) / amount
         pixels[inked] |= _bytes(value / 255 * cover) << shift
-    return QImage(pixels.data, side, side, 4 * side, QImage.Format.Format_ARGB32_Premultiplied).copy()
+    return pixels
 
 
 def _bytes(shares: np.ndarray) -> np.ndarray:
@@ -119,7 +135,7 @@ def _shades(rgb: int) -> np.ndarray:
     return shades
 
 
-def arrow_lines(tails: np.ndarray, tips: np.ndarray) -> list[QLineF]:
+def arrow_lines(tails: np.ndarray, tips: np.ndarray) -> QPainterPath:
     """Shaft and two barbs for each arrow; tails and tips (N, 2) in pixels. Arrows shorter than two pixels are left out."""
     along = tips - tails
     long = np.hypot(*along.T) >= 2
@@ -128,7 +144,8 @@ def arrow_lines(tails: np.ndarray, tips: np.ndarray) -> list[QLineF]:
     for turn in (-BARB, BARB):
         c, s = math.cos(turn), math.sin(turn)
         lines.append(np.hstack([tips, tips - HEAD * along @ np.array([[c, s], [-s, c]])]))
-    return [QLineF(*ends) for ends in np.vstack(lines).tolist()]
+    ends = np.vstack(lines).reshape(-1, 2)                                       # (6 N, 2): begin, end, begin, end ...
+    return pg.functions.arrayToQPath(*ends.T, connect="pairs")
 
 
 def arrow_tips(places: np.ndarray, vectors: np.ndarray, spacing: float) -> tuple[np.ndarray, float]:

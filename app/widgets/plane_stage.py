@@ -50,6 +50,7 @@ class PlaneStage(QWidget):
         self._contours: tuple[np.ndarray, np.ndarray] | None = None
         self._handles: dict[str, tuple[float, float]] = {}
         self._held = ""
+        self._bare: QPixmap | None = None
         self._back: QPixmap | None = None
         self._drawn: dict[int, QImage] = {}
         """Layers of points as they were painted last."""
@@ -149,6 +150,7 @@ class PlaneStage(QWidget):
 
     def _renew_all(self) -> None:
         """Places or colours of everything have changed."""
+        self._bare = None
         self._drawn.clear()
         self._renew()
 
@@ -197,21 +199,32 @@ class PlaneStage(QWidget):
 
     def _paint_back(self) -> QPixmap:
         """All that stands still while particles move: axes, density, arrows."""
-        ratio = self.devicePixelRatioF()
-        back = QPixmap(self.size() * ratio)
-        back.setDevicePixelRatio(ratio)
-        back.fill(theme.colour("background"))
+        if self._bare is None:
+            self._bare = self._paint_bare()
+        back = QPixmap(self._bare)
         painter = QPainter(back)
-        painter.fillRect(self.square(), theme.colour("surface"))
-        painter.save()
         painter.setClipRect(self.square())
         self._paint_contours(painter)
         self._paint_density(painter)
         self._paint_arrows(painter)
-        painter.restore()
-        self._paint_axes(painter)
+        painter.setClipping(False)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setPen(theme.colour("border"))
+        painter.drawRect(self.square())
         painter.end()
         return back
+
+    def _paint_bare(self) -> QPixmap:
+        """The ground with its axes."""
+        ratio = self.devicePixelRatioF()
+        bare = QPixmap(self.size() * ratio)
+        bare.setDevicePixelRatio(ratio)
+        bare.fill(theme.colour("background"))
+        painter = QPainter(bare)
+        painter.fillRect(self.square(), theme.colour("surface"))
+        self._paint_axes(painter)
+        painter.end()
+        return bare
 
     def _whole(self) -> QRectF:
         """The square of -span to span in pixels, which zoom moves against the stage."""
@@ -251,7 +264,7 @@ class PlaneStage(QWidget):
         for kind in kinds:
             mine = slice(None) if kind is None else groups == kind
             painter.setPen(QPen(theme.colour("muted", 190), 1) if kind is None else QPen(theme.data_colour(kind), 1.5))
-            painter.drawLines(arrow_lines(tails[mine], tips[mine]))
+            painter.drawPath(arrow_lines(tails[mine], tips[mine]))
 
     def _paint_paths(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -295,8 +308,6 @@ class PlaneStage(QWidget):
             for value in round_ticks(middle - self._seen, middle + self._seen):
                 at = float(self.to_pixels(np.full(2, value))[axis])
                 self._paint_tick(painter, place, axis, at, f"{value:g}".replace("-", "−"))
-        painter.setPen(theme.colour("border"))
-        painter.drawRect(place)
 
     def _paint_title(self, painter: QPainter) -> None:
         place = self.square()

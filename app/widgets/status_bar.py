@@ -5,11 +5,10 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
+from app.protocol.sizes import size_words
 from app.protocol.status import WorkerStatus
 from app.widgets.icons import IconLabel, icon
 from app.widgets.steady_label import SteadyLabel
-
-_UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
 class StatusBar(QFrame):
@@ -54,7 +53,7 @@ class StatusBar(QFrame):
         threads = f", {status.threads} thread{'s' if status.threads != 1 else ''}" if status.threads else ""
         device = f"{status.device} {status.dtype}".strip()
         self._parts["device"].setText(f"{device}{threads}" if device else "no device yet")
-        self._parts["memory"].setText(f"{size_text(status.memory_bytes)} {status.memory_kind}")
+        self._parts["memory"].setText(f"{size_words(status.memory_bytes)} {status.memory_kind}")
         models = ", ".join(status.models) or "none"
         self._parts["memory"].setToolTip(f"Memory in use. Models in memory: {models}")
         self.cancel.setEnabled(running)
@@ -62,14 +61,6 @@ class StatusBar(QFrame):
     def text(self) -> str:
         """The whole line."""
         return " | ".join(label.text() for label in self._parts.values())
-
-
-def size_text(size: int) -> str:
-    """Bytes for people, in two or three figures: 1288490188 -> "1.2 GB"."""
-    for unit, name in _UNITS:
-        if size >= unit:
-            return f"{size / unit:.{1 if size < 100 * unit else 0}f} {name}"
-    return f"{size} B"
 
 
 def _divider() -> QFrame:

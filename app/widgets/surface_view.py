@@ -1,6 +1,7 @@
 """A surface over the plane, turned with the mouse: patches from back to front, with lines and points that lie on it or touch it.
 
-The view is parallel: x to the right and y into the picture before it is turned, z upwards. Drag turns, the arrow keys too.
+The view is parallel: x to the right and y into the picture before it is turned, z upwards. Drag turns, the arrow keys with Shift too:
+without it Left and Right belong to the transport.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app import theme
 from app.widgets.colour_scale import ColourScale
+from app.widgets.transport import is_time_key
 
 PATCHES = 36
 """Most patches a side."""
@@ -50,7 +52,7 @@ class SurfaceView(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName(name)
-        self.setToolTip("Drag, or press the arrow keys, to turn the surface")
+        self.setToolTip("Drag, or press the arrow keys with Shift, to turn the surface")
         theme.notifier().changed.connect(self.update)
 
     # content -------------------------------------------------------------------------------------------------------
@@ -100,13 +102,14 @@ class SurfaceView(QWidget):
             painter.drawText(self.rect().adjusted(24, 24, -24, -24), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._empty)
             return
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._paint_box(painter)
         self._paint_patches(painter)
         self._paint_plane(painter)
         for line in self._lines:
             self._paint_line(painter, line)
         painter.setPen(theme.colour("text"))
         painter.setFont(theme.font(theme.SMALL))
-        painter.drawText(self.rect().adjusted(10, 6, -10, 0), Qt.AlignmentFlag.AlignTop, self._title)
+        painter.drawText(self.rect().adjusted(10, 6, -10, 0), Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap, self._title)
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("focus"), 2))
             painter.drawRect(self.rect().adjusted(1, 1, -1, -1))
@@ -118,6 +121,31 @@ class SurfaceView(QWidget):
         kept = np.unique(np.append(np.arange(0, count, self._thin), count - 1))
         x, y = np.meshgrid(at[kept] + self._middle[0], at[kept] + self._middle[1])
         return np.stack((x, y, self._values[np.ix_(kept, kept)]), -1)
+
+    def _paint_box(self, painter: QPainter) -> None:
+        """The square the surface stands on, and along its nearer edges and one corner what x, y and z run over."""
+        (low, high), (a, b), r = self.heights(), self._middle, self._reach
+        base = np.array([[a - r, b - r, low], [a + r, b - r, low], [a + r, b + r, low], [a - r, b + r, low]])
+        flat = self.to_pixels(base)
+        painter.setFont(theme.font(theme.LEAST))
+        painter.setPen(QPen(theme.colour("border"), 1))
+        painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in flat[:, :2].tolist()]))
+        top = self.to_pixels(np.array([*base[flat[:, 0].argmin(), :2], high]))
+        foot = flat[flat[:, 0].argmin()]
+        painter.drawLine(QPointF(*foot[:2]), QPointF(*top[:2]))
+        painter.setPen(theme.colour("muted"))
+        for name, middle, edges in (("x", a, ((0, 1), (3, 2))), ("y", b, ((1, 2), (0, 3)))):
+            ends = min((flat[list(edge)] for edge in edges), key=lambda ends: ends[:, 2].mean())
+            self._write(painter, ends.mean(0)[:2] + (0, 14), f"{name} from {_short(middle - r, r)} to {_short(middle + r, r)}")
+        self._write(painter, top[:2] + (0, -8), _short(high, high - low))
+        self._write(painter, foot[:2] + (-16, 6), _short(low, high - low))
+
+    def _write(self, painter: QPainter, middle: np.ndarray, words: str) -> None:
+        """Words around a place, inside the widget."""
+        box = QRectF(0, 0, painter.fontMetrics().horizontalAdvance(words) + 2, 16)
+        box.moveCenter(QPointF(*middle))
+        box.moveLeft(min(max(box.left(), 4.0), self.width() - box.width() - 4))
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, words)
 
     def _paint_patches(self, painter: QPainter) -> None:
         corners = self.grid()
@@ -164,7 +192,7 @@ class SurfaceView(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         steps = {Qt.Key.Key_Left: (-0.1, 0), Qt.Key.Key_Right: (0.1, 0), Qt.Key.Key_Up: (0, -0.1), Qt.Key.Key_Down: (0, 0.1)}
-        if event.key() in steps:
+        if event.key() in steps and not is_time_key(event):
             self._turn_by(*steps[event.key()])
         else:
             super().keyPressEvent(event)
@@ -173,3 +201,9 @@ class SurfaceView(QWidget):
         self.turn += around
         self.tilt = min(max(self.tilt + down, 0.05), 1.5)
         self.update()
+
+
+def _short(value: float, span: float) -> str:
+    """Three figures of what is seen over a range of that size."""
+    digits = max(0, 2 - math.floor(math.log10(max(span, 1e-12))))
+    return f"{round(value, digits) + 0.0:.4g}".replace("-", "−")

@@ -11,7 +11,7 @@ from math import ceil
 
 import numpy as np
 from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QFontMetricsF, QHelpEvent, QKeyEvent, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from app import theme
@@ -49,6 +49,8 @@ class TokenChips(QWidget):
         self._widths: dict[str, float] = {}
         self._metrics = QFontMetricsF(theme.font(mono=True))
         self._layout = self._made(560.0)
+        self._words: tuple[range, QPixmap] | None = None
+        """Lines, and their words as they were painted last."""
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setSizePolicy(policy)
         self.setMouseTracking(True)
@@ -67,7 +69,7 @@ class TokenChips(QWidget):
             self._shades, self._pinned = None, frozenset()
             self._hover = self._lit = self._current = -1
         self._layout.begin([ForcedToken(id=0, text=text, piece=text) for text in texts[known:]])
-        self._texts = texts
+        self._texts, self._words = texts, None
         self._fit()
         self.update()
 
@@ -123,6 +125,7 @@ class TokenChips(QWidget):
         self.setFont(theme.font(mono=True))
         self._metrics = QFontMetricsF(self.font())
         self._widths.clear()
+        self._words = None
         self.update()
 
     def _fit(self) -> None:
@@ -132,6 +135,7 @@ class TokenChips(QWidget):
 
     def resizeEvent(self, event) -> None:
         super().resizeEvent(event)
+        self._words = None
         if self.width() != self._layout.width:
             self._layout.flow(max(float(self.width()), 40.0))
             self._fit()
@@ -147,23 +151,38 @@ class TokenChips(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.setFont(theme.font(mono=True))
         layout = self._layout
         if not layout.lines:
             return
         lines = range(layout.line_at(event.rect().top()), layout.line_at(event.rect().bottom()) + 1)
         places = {number: self._place(line, number) for line in lines for number in layout.chips_of(line)}
         self._paint_shades(painter, places)
-        painter.setPen(theme.colour("text"))
-        baseline = (layout.heights.chip + self._metrics.ascent() - self._metrics.descent()) / 2
-        for number, place in places.items():
-            painter.drawText(QPointF(place.left() + 1, place.top() + baseline), layout.chips[number].text)
-        painter.setPen(QPen(theme.colour("line"), 1))
-        painter.drawLines([QLineF(place.bottomLeft(), place.bottomRight()) for place in places.values()])
+        if self._words is None or self._words[0] != lines:
+            self._words = (lines, self._paint_words(places))
+        painter.drawPixmap(0, int(layout.lines[lines.start].y), self._words[1])
         self._paint_outlines(painter, places)
         if self.hasFocus():
             painter.setPen(QPen(theme.colour("focus"), 1))
             painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+
+    def _paint_words(self, places: dict[int, QRectF]) -> QPixmap:
+        """The words of some lines with a line under each, kept while only their shades change."""
+        tops = [place.top() for place in places.values()]
+        top, ratio = int(min(tops)), self.devicePixelRatioF()
+        words = QPixmap(QSize(self.width(), ceil(max(tops)) - top + self._layout.heights.chip + 1) * ratio)
+        words.setDevicePixelRatio(ratio)
+        words.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(words)
+        painter.translate(0, -top)
+        painter.setFont(theme.font(mono=True))
+        painter.setPen(theme.colour("text"))
+        baseline = (self._layout.heights.chip + self._metrics.ascent() - self._metrics.descent()) / 2
+        for number, place in places.items():
+            painter.drawText(QPointF(place.left() + 1, place.top() + baseline), self._layout.chips[number].text)
+        painter.setPen(QPen(theme.colour("line"), 1))
+        painter.drawLines([QLineF(place.bottomLeft(), place.bottomRight()) for place in places.values()])
+        painter.end()
+        return words
 
     def _place(self, line: int, number: int) -> QRectF:
         chip = self._layout.chips[number]

@@ -278,7 +278,7 @@ def test_a_row_is_drawn_through_every_map_where_its_query_stands(grid):
     before = grid.grab().toImage()
     grid.set_row(0.5)
     after, ink = grid.grab().toImage(), theme.colour("warn")
-    for head in grid._in_sight():
+    for head in grid._places():
         place = grid._square(head)
         x, y = int(place.center().x()), int(place.top() + 0.5 * place.height())
         assert after.pixelColor(x, y) == ink or after.pixelColor(x, y - 1) == ink, head

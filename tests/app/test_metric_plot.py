@@ -73,6 +73,7 @@ def test_evaluations_are_points_that_are_neither_smoothed_nor_averaged(plot):
 
 def test_the_key_stands_where_it_hides_least(plot):
     plot.set_lines([line(x=np.linspace(0, 100, 200), y=np.linspace(0, 100, 200) ** 2)])  # low at first, high at the end
+    plot.reset_view()
     plot.refresh()
     assert plot.layers.hidden_by(0, 50, 5000, 10000) == 0 and plot.layers.hidden_by(50, 100, -1, 10001) == 24
     rising = plot.reader.key.pos()

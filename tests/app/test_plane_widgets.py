@@ -59,8 +59,10 @@ def test_arrows_point_along_the_field_and_tell_their_unit():
     vectors = np.tile([[3.0, 4.0]], (100, 1))
     tips, unit = arrow_tips(places, vectors, 0.5)
     assert unit == pytest.approx(5) and np.allclose(tips, [[0.3, 0.4]])
-    lines = arrow_lines(np.array([[0.0, 0.0]]), np.array([[30.0, 0.0]]))
-    assert len(lines) == 3 and all(line.x2() < 30 for line in lines[1:]) and all(line.p1() == QPointF(30, 0) for line in lines[1:])
+    path = arrow_lines(np.array([[0.0, 0.0], [5.0, 5.0]]), np.array([[30.0, 0.0], [5.5, 5.0]]))
+    ends = [QPointF(path.elementAt(n)) for n in range(path.elementCount())]
+    assert len(ends) == 6 and path.elementAt(0).isMoveTo() and path.elementAt(1).isLineTo(), "the second is too short to be seen"
+    assert ends[:2] == [QPointF(0, 0), QPointF(30, 0)] and ends[2] == ends[4] == QPointF(30, 0) and max(ends[3].x(), ends[5].x()) < 30
 
 
 @pytest.mark.parametrize(("low", "high", "ticks"), [(-3, 3, [-3, -2, -1, 0, 1, 2, 3]), (-0.7, 0.7, [-0.6, -0.4, -0.2, 0, 0.2, 0.4, 0.6])])

@@ -18,6 +18,7 @@ from app import theme
 from app.protocol.errors import ErrorReport, UserError
 from app.protocol.job import Job, knob
 from app.protocol.payloads import Curve, Image
+from app.protocol.sizes import progress_words, size_words
 from app.protocol.status import WorkerStatus
 from app.widgets import icons
 from app.widgets.curve_view import CurveView
@@ -31,7 +32,7 @@ from app.widgets.param_form import ParamForm
 from app.widgets.prompt_edit import PromptEdit
 from app.widgets.range_slider import RangeSlider
 from app.widgets.rounds_strip import RoundsStrip
-from app.widgets.status_bar import StatusBar, size_text
+from app.widgets.status_bar import StatusBar
 from app.widgets.steady_label import SteadyLabel
 from app.widgets.transport import Transport
 
@@ -1035,7 +1036,7 @@ def test_words_under_the_pointer_can_be_selected_and_stay_so(shown):
 def test_status_bar_says_what_runs_and_cancels_only_then(shown, qtbot):
     bar = shown(StatusBar())
     bar.set_status(WorkerStatus(state="idle", idle=True, device="cpu", dtype="bf16", threads=2, memory_bytes=5 << 20))
-    assert bar.text() == "Worker: idle | queue 0 | cpu bf16, 2 threads | 5.0 MB RAM"
+    assert bar.text() == "Worker: idle | queue 0 | cpu bf16, 2 threads | 5.0 MiB RAM"
     assert not bar.cancel.isEnabled()
     bar.set_status(WorkerStatus(state="txt2img step 7/20", run_id=3, queue=1, parked=(3,)))
     assert bar.cancel.isEnabled() and "queue 1, 1 paused" in bar.text()
@@ -1044,7 +1045,8 @@ def test_status_bar_says_what_runs_and_cancels_only_then(shown, qtbot):
 
 
 def test_sizes_are_written_for_people():
-    assert [size_text(n) for n in (12, 2048, 5 << 20, 386 << 20, 1288490188)] == ["12 B", "2.0 kB", "5.0 MB", "386 MB", "1.2 GB"]
+    assert [size_words(n) for n in (12, 2048, 5 << 20, 386 << 20, 1288490188)] == ["12 B", "2.0 KiB", "5.0 MiB", "386 MiB", "1.2 GiB"]
+    assert progress_words(12 << 20, 257 << 20) == "12 of 257 MiB" and progress_words(1 << 20, 3 << 20) == "1.0 of 3.0 MiB"
 
 
 # icons ---------------------------------------------------------------------------------------------------------

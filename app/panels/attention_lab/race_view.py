@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QStac
 from app.panels.attention_lab.race import Race
 from app.protocol.payloads import Curve
 from app.widgets.colour_key import ColourKey, Entry
-from app.widgets.curve_view import CurveView
+from app.widgets.growing_curves import GrowingCurves
 from app.widgets.running_mean import running_mean
 
 WINDOW = 10
@@ -30,8 +30,8 @@ class RaceView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.losses = CurveView(x_label="update", y_label=f"training loss, mean of {WINDOW} updates", y_unit="nats")
-        self.scores = CurveView(x_label="update", y_label="accuracy on texts apart, share of tokens")
+        self.losses = GrowingCurves(x_label="update", y_label=f"training loss, mean of {WINDOW} updates", y_unit="nats")
+        self.scores = GrowingCurves(x_label="update", y_label="accuracy on texts apart, share of tokens")
         self._colours: dict[str, int] = {}
         split = QSplitter(Qt.Orientation.Vertical)
         split.addWidget(self.losses)

@@ -14,6 +14,7 @@ from app.protocol.payloads import Curve
 from app.protocol.plane import Particles, PlanePlot
 from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.curve_view import CurveView
+from app.widgets.growing_curves import GrowingCurves
 from app.widgets.inspector import Inspector
 from app.widgets.running_mean import running_mean
 
@@ -33,7 +34,7 @@ class Beside(QWidget):
         self.setMinimumWidth(INSPECTOR_WIDTH)
         self.inspector, self.key, self.choice = Inspector(), ColourKey(), QComboBox(accessibleName="Plot")
         self.choice.setToolTip("Losses, or curves that explain the chosen method")
-        self.losses, self.curves = CurveView(x_label="update", y_label="loss"), CurveView()
+        self.losses, self.curves = GrowingCurves(x_label="update", y_label="loss"), CurveView()
         self.losses.setToolTip(f"Loss of each network, averaged over {WINDOW} points for the eye; methods have losses of their own kind")
         self._lanes: list[Lane] = []
         self._plots: tuple[PlanePlot, ...] = ()

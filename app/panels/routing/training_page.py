@@ -12,7 +12,7 @@ from app.panels.routing.standings import Standings
 from app.panels.routing.training import TrainingRun
 from app.panels.routing.training_form import TrainingForm
 from app.protocol.payloads import Curve
-from app.widgets.curve_view import CurveView
+from app.widgets.growing_curves import GrowingCurves
 
 CURVE_HEIGHT, FORM_WIDTH = 164, 208
 NOT_LOSSES = ("max_vio", "dropped", "seconds")
@@ -32,8 +32,8 @@ class TrainingPage(Page):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.side = TrainingForm()
-        self.losses = CurveView(x_label="update", y_label="loss", y_unit="nats")
-        self.balance = CurveView(x_label="update", y_label="MaxVio of the batch")
+        self.losses = GrowingCurves(x_label="update", y_label="loss", y_unit="nats")
+        self.balance = GrowingCurves(x_label="update", y_label="MaxVio of the batch")
         self.standings, self.maps = Standings(), ExpertMaps()
         self.state = self.words("No training yet: losses, balance, loads and biases move here while one runs.")
         self._all: list[TrainingRun] = []

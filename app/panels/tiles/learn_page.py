@@ -16,8 +16,8 @@ from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict, job_to_dict
 from app.protocol.payloads import Curve, Result
 from app.widgets.colour_key import ColourKey, Entry
-from app.widgets.curve_view import CurveView
 from app.widgets.fact_rows import Row
+from app.widgets.growing_curves import GrowingCurves
 from app.widgets.image_view import ImageView
 from app.widgets.knob_sliders import KnobSliders, Setting
 from app.widgets.param_form import ParamForm
@@ -31,7 +31,7 @@ SLIDERS = (
     Setting("share", 1.0, "Noise kept", "Share of the noise's directions, the most important first; the others are 0", 0.0, 1.0, 0.01),
     Setting("seed", 0, "Noise", "Number of the noise: other pictures from the same law", 0, 99, 1),
 )
-SKIPPED = ("kind", "temperature", "samples", "scenes", "look_every", "seed", "device")
+SKIPPED = ("kind", "temperature", "samples", "scenes", "look_every", "seed", "resume", "device")
 
 
 class LearnPage(TilesPage):
@@ -47,8 +47,8 @@ class LearnPage(TilesPage):
         self.button.setProperty("role", "primary")
         heading = QLabel("Learn it here")
         heading.setProperty("role", "heading")
-        self.form = under(self.sliders, heading, self.knobs, self.button)
-        self.sheet, self.curve = ImageView(title="Samples"), CurveView(x_label="update", y_label="bits per dimension")
+        self.form = under(self.sliders, heading, self.knobs, self.button, panel.kept.button)
+        self.sheet, self.curve = ImageView(title="Samples"), GrowingCurves(x_label="update", y_label="bits per dimension")
         self.sheet.set_placeholder(EMPTY_SHEET)
         self.curve.set_legend_shown(False)
         self.colours = ColourKey()
@@ -67,6 +67,7 @@ class LearnPage(TilesPage):
         self.knobs.changed.connect(self._on_knobs)
         self.knobs.invalid.connect(self.panel.show_error)
         self.button.clicked.connect(self.train)
+        self.panel.kept.changed.connect(self.show_kept)
         self.sheet.placeholder_action.connect(self.train)
         self.sheet.save_requested.connect(self.panel.save_picture)
         self.curve.save_requested.connect(self.panel.save_plot)
@@ -79,6 +80,7 @@ class LearnPage(TilesPage):
         values, glow = self.sliders.values(), self.panel.flow()["kind"] == "glow"
         for name, works in (("mixing", glow), ("depth", glow), ("couplings", not glow)):
             self.knobs.editor(name).setEnabled(works)
+        self.show_kept()
         job = FlowSamples(**self.panel.flow(), temperature=values["temperature"], share=values["share"], seed=values["seed"])
         self.panel.errands.run(job, self._on_samples, key="samples", failed=self._on_missing)
 
@@ -125,8 +127,16 @@ class LearnPage(TilesPage):
         except UserError as error:
             self.panel.show_error(error)
             return
+        self.begin(job)
+
+    @Slot(object)
+    def begin(self, job: LearnFlow) -> None:
+        """Train as the job says, anew or going on."""
         if self.active:
             self.handle.cancel()
+        if job.resume:
+            self.knobs.set_job(replace(job, resume=False))
+            job = replace(job, temperature=self.sliders.values()["temperature"])
         self.learned, self._following = Learned(job), True
         self.replay.reset(0)
         self.curve.clear()
@@ -170,6 +180,7 @@ class LearnPage(TilesPage):
     def _on_finished(self) -> None:
         if self.sender() is self.handle:
             self.learned.ended = self.handle.state
+            self.panel.kept.ask()
             self._set_state("idle")
             self.draw()
 
@@ -186,7 +197,19 @@ class LearnPage(TilesPage):
     def _set_state(self, state: str) -> None:
         self._state = state
         self.button.setText("Train again" if self.learned.rows else "Train")
+        self.panel.kept.show(active=self.active)
         self.moved.emit()
+
+    @Slot()
+    def show_kept(self) -> None:
+        """The losses of the training that is kept of this kind, unless one of this sitting stands there."""
+        kept = self.panel.kept.card() if self.panel.flow()["weights"] == "own" else None
+        if not self.active and not self.learned.moments:
+            self.learned = Learned() if kept is None else Learned.of(kept)
+            self.curve.clear()
+            self.plot.setVisible(kept is not None)
+            self.draw()
+        self._set_state(self._state)
 
     # showing ---------------------------------------------------------------------------------------------------------
 
@@ -235,10 +258,11 @@ class LearnPage(TilesPage):
         if self.active:
             bits = f"{figure(learned.rows[-1][1])} bits/dim" if learned.rows else "drawing scenes"
             return replace(replayed, noun="update", state=self._state, index=learned.step, total=learned.job.steps, note=bits)
-        if not learned.moments or not self.replay.index:
-            return replace(replayed, noun="moment", note="press Train to watch a flow learn")
-        moment = learned.moments[self.replay.index - 1]
         ended = {"done": "finished", "cancelled": "stopped"}.get(learned.ended, learned.ended)
+        if not learned.moments or not self.replay.index:
+            note = f"{ended} at update {learned.step:,}" if learned.rows else "press Train to watch a flow learn"
+            return replace(replayed, noun="moment", note=note)
+        moment = learned.moments[self.replay.index - 1]
         return replace(replayed, note=f"update {moment.step}, {figure(moment.bits)} bits/dim   {ended}")
 
     def told(self) -> Told:
