@@ -176,6 +176,11 @@ def duration(ms: int = 150) -> int:
 
 def font(px: int = BODY, *, mono: bool = False, bold: bool = False) -> QFont:
     """The system's font in ``px`` pixels with tabular figures; monospace for tokens, ids and code."""
+    return QFont(_font(px, mono, bold))
+
+
+@cache
+def _font(px: int, mono: bool, bold: bool) -> QFont:
     kind = QFontDatabase.SystemFont.FixedFont if mono else QFontDatabase.SystemFont.GeneralFont
     made = QFontDatabase.systemFont(kind)
     made.setPixelSize(max(px, LEAST))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor, log10
 
 import numpy as np
@@ -132,6 +133,7 @@ def padded(values: np.ndarray, share: float = 0.06) -> tuple[float, float]:
     return low - air, high + air
 
 
+@lru_cache(maxsize=256)
 def lines_of(words: str, width: int, most: int) -> int:
     """How many lines of small type the words need within a width, at most so many."""
     metrics = QFontMetrics(theme.font(theme.LEAST))

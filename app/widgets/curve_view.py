@@ -100,6 +100,7 @@ class CurveView(QWidget):
         self.setMinimumSize(160, 120)
         self._add_actions()
         theme.notifier().changed.connect(self._restyle)
+        self._keep_axes(False)
         self._restyle()
         self._describe()
 
@@ -152,9 +153,10 @@ class CurveView(QWidget):
         self._legend.setVisible(self._legend_wanted and len(self._items) > 1)
 
     def _keep_axes(self, kept: bool) -> None:
-        """A cursor that moves takes along pictures of all that stands still; of an empty plot nothing is worth keeping."""
+        """A cursor that moves takes along pictures of all that stands still; an empty plot has no numbers, and nothing worth keeping."""
         for side in ("left", "bottom"):
             axis = self._plot.getAxis(side)
+            axis.setStyle(showValues=kept)
             if (axis.cacheMode() == _CACHED) != kept:
                 axis.setCacheMode(_CACHED if kept else QGraphicsItem.CacheMode.NoCache)
 

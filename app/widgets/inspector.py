@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from app.widgets.fact_rows import FactRows, Row
+from app.widgets.scrolled import ScrollArea
 from app.widgets.steady_label import SteadyLabel
-from app.widgets.transport import is_time_key
 
 
-class Inspector(QScrollArea):
+class Inspector(ScrollArea):
     """Text only; changing numbers reuse their labels, and the layout stands still while they need no more lines."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -40,7 +39,7 @@ class Inspector(QScrollArea):
         for widget in (self._box, self._explanation, self._reference):
             column.addWidget(widget)
         column.addStretch(1)
-        self.clear("Select something to see what it is, in numbers and words.")
+        self.clear("What is on show stands here in numbers and words.")
 
     def set_content(self, name: str, rows: Sequence[Row] = (), equation: str = "", explanation: str = "", reference: str = "") -> None:
         """Show a thing: ``rows`` are (label, value) or (label, value, tooltip)."""
@@ -59,12 +58,6 @@ class Inspector(QScrollArea):
         """All words on show, line by line."""
         parts = (self._name.text(), self._rows.text(), self._equation.text(), self._explanation.text(), self._reference.text())
         return "\n".join(part for part in parts if part)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if is_time_key(event):
-            event.ignore()
-        else:
-            super().keyPressEvent(event)
 
     @staticmethod
     def _show(label: SteadyLabel, text: str) -> None:

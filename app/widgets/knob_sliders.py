@@ -177,6 +177,7 @@ class _Number(_Row):
             row.addStretch(1)
         super().__init__(setting, self.slider if dragged else self.box, widget, parent)
         self.box.setAccessibleName(setting.title or setting.name)
+        self.box.setToolTip(setting.help)
         self.show(setting.value)
         self.slider.valueChanged.connect(self._on_dragged)
         self.box.valueChanged.connect(self._on_typed)

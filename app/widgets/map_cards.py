@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 
 from app import theme
 from app.widgets.colour_scale import ColourScale
+from app.widgets.scrolled import ScrollArea
 
 LEAST, GAP, PAD = 176, 8, 8
 _TITLE, _LINE = 20, 17
@@ -33,7 +34,7 @@ class Card:
     tip: str = ""
 
 
-class MapCards(QScrollArea):
+class MapCards(ScrollArea):
     """A grid that scrolls."""
 
     selected = Signal(str)

@@ -179,10 +179,15 @@ class PlotHead(QWidget):
 
     pressed = Signal()
 
-    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title, self.note, self.value, self.unit = title, "", "", ""
+        self.title, self.note, self.value, self.unit = "", "", "", ""
         self.setFixedHeight(22)
+
+    def set_title(self, title: str) -> None:
+        """Name the metric."""
+        self.title = title
+        self.update()
 
     def show_words(self, note: str, value: str, unit: str = "") -> None:
         """Change the quiet words and the value; its unit stands where there is room."""

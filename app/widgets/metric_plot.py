@@ -46,7 +46,7 @@ class MetricPlot(QWidget):
     def __init__(self, title: str, unit: str = "", compact: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         theme.configure_plots()
-        self.title, self.unit, self.compact = title, unit, compact
+        self.title, self.unit, self.compact = "", "", compact
         self.tracks = Tracks()
         self.log, self.axis = False, ("environment steps", "")
         self._all_in_sight, self._stale = True, True
@@ -54,7 +54,7 @@ class MetricPlot(QWidget):
         self._ends: tuple[Ends, Ends] = (None, None)
         self._soon = QTimer(self, interval=next(_TURNS) if compact else 0, singleShot=True)
         self._soon.timeout.connect(self.refresh)
-        self.head = PlotHead(title)
+        self.head = PlotHead()
         self.plot = _bare_plot()
         self.box = self.plot.getPlotItem().vb
         self.box.setMouseEnabled(x=not compact, y=False)
@@ -68,10 +68,9 @@ class MetricPlot(QWidget):
         self._listen()
         self.setMinimumSize(120, 90 if compact else 150)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName(f"Plot of {title}")
-        self.plot.setToolTip("Wheel zooms, drag moves, double-click shows everything, right click saves." if not compact else title)
+        self.plot.setToolTip("Wheel zooms, drag moves, double-click shows everything, right click saves.")
         self._menu = PlotMenu(self)
-        self._restyle()
+        self.rename(title, unit)
 
     def _listen(self) -> None:
         self.marker.line.sigDragged.connect(self._on_cursor_dragged)
@@ -83,6 +82,16 @@ class MetricPlot(QWidget):
         theme.notifier().changed.connect(self._on_theme)
 
     # content -------------------------------------------------------------------------------------------------------
+
+    def rename(self, title: str, unit: str = "") -> None:
+        """Another metric: nothing is drawn of it yet."""
+        self.title, self.unit, self._ends = title, unit, (None, None)
+        self.head.set_title(title)
+        self.setAccessibleName(f"Plot of {title}")
+        if self.compact:
+            self.plot.setToolTip(title)
+        self.tracks.set_lines(())
+        self._restyle()
 
     def set_lines(self, lines: Sequence[Line]) -> None:
         """Show these; arrays that go on from those before cost only their new part."""

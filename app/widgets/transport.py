@@ -23,6 +23,7 @@ KEY_HELP = [
     ("Space", "Play or pause"),
     ("Left, comma", "One step back"),
     ("Right, full stop", "One step on; computes it while paused"),
+    ("F10", "Step by step: begin if nothing runs, then stand still after every step"),
     ("Home, End", "First, last step"),
     ("Esc", "Stop the run"),
 ]
@@ -30,7 +31,7 @@ _BUTTONS = (
     ("first", "First step (Home)"),
     ("previous", "One step back (Left or comma)"),
     ("play", "Play (Space)"),
-    ("next", "One step on (Right or full stop)"),
+    ("next", "One step on (Right, full stop or F10)"),
     ("last", "Last step (End)"),
     ("stop", "Stop the run (Esc)"),
 )
@@ -166,4 +167,5 @@ def is_time_key(event: QKeyEvent) -> bool:
 _KEYS = {
     Qt.Key.Key_Space: "play", Qt.Key.Key_Left: "previous", Qt.Key.Key_Comma: "previous", Qt.Key.Key_Right: "next",
     Qt.Key.Key_Period: "next", Qt.Key.Key_Home: "first", Qt.Key.Key_End: "last", Qt.Key.Key_Escape: "stop",
+    Qt.Key.Key_F10: "next",
 }  # fmt: skip

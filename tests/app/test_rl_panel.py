@@ -10,6 +10,7 @@ from PySide6.QtTest import QTest
 
 from app.jobs.rl import CompareRl, ExportRl, PlayRl, RlHistory, RlPlane, RlRuns, RlSetup, TrainRl
 from app.panels.rl.film import PAUSE_FRAMES
+from app.panels.rl.metrics import metric, small_plots
 from app.panels.rl.panel import RlPanel
 from app.panels.rl.training import STEPS
 from app.protocol.payloads import Result
@@ -329,6 +330,18 @@ def test_lamps_and_metrics_explain_themselves(panel):
     assert "clip band" in panel.side.inspector.text() and "0.1" in panel.side.inspector.text()
     panel.drawing.explain("train/clip_fraction")
     assert panel.side.inspector.text().startswith("PPO, seed 0") and "1 ± 0.2" in panel.side.inspector.text()
+
+
+def test_small_plots_take_other_metrics_and_forget_the_old_ones(panel):
+    train(panel)
+    small = panel.stage.small
+    before, old = list(small.plots.values()), set(small.plots)
+    small.set_names(small_plots("ddpg")[:5])
+    assert list(small.plots.values()) == before[:5] and set(small.plots) == set(small_plots("ddpg")[:5]) != old
+    assert [plot.isVisible() for plot in before] == 5 * [True] + [False]
+    assert not any(plot.tracks for plot in before[:5])
+    for name, plot in small.plots.items():
+        assert plot.head.title == metric(name).title and name in plot.toolTip() and plot.property("metric") == name
 
 
 def test_a_small_plot_grows_on_a_click_and_shrinks_again(panel):

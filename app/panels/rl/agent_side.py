@@ -32,6 +32,7 @@ class FilmBar(QWidget):
         self.seed = NumberField(0, title="Episode seed", lo=0, hi=2**31 - 1, whole=True)
         self.newest, self._words = QPushButton("Newest", toolTip="Back to what goes on now (End)"), ElidedLabel("muted", theme.LEAST)
         self.slider.setAccessibleName("Step of the episode")
+        self.slider.setToolTip("Step of the episode on show")
         self.toggle.setAccessibleName("Play the episode")
         self.seed.setToolTip("Seed of the episode: it begins alike for every policy")
         self.seed.setMaximumWidth(64)

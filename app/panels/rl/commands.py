@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KEY_HELP = [
     ("Ctrl+Enter", "Train"),
-    ("F10", "Train, standing still after each update"),
+    ("F10", "Step by step: one update, then stand still"),
     ("Left, Right", "The policy before, after: it plays the seeded episode"),
     ("Shift+Space", "Play or stop the episode"),
     ("End", "Back to what goes on now"),

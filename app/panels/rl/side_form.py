@@ -47,7 +47,7 @@ class SideForm(QScrollArea):
         self.eval_every = NumberField(0, title="Evaluate every", lo=-1, hi=1e10, whole=True)
         self.rows, self.line = SettingRows(), SetupLine()
         self.train = QPushButton(icon("play", "on_accent"), "Train")
-        self.step = QPushButton("Step", toolTip="Begin, then stand still after each update; one update more if it stands still (F10)")
+        self.step = QPushButton("Step by step", toolTip="Begin, then stand still after each update; if it stands still, one more (F10)")
         self.note, self.check = _words("small"), _words("warn")
         self.setup: Setup | None = None
         """The preset of the chosen pair."""

@@ -28,6 +28,7 @@ class SmallPlots(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._names: tuple[str, ...] = ()
+        self._kept: list[MetricPlot] = []
         self.plots: dict[str, MetricPlot] = {}
         self.grown = ""
         self._empty = QLabel(EMPTY, wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter, margin=32)
@@ -43,23 +44,25 @@ class SmallPlots(QWidget):
         """Other metrics."""
         if tuple(names) == self._names:
             return
-        for plot in self.plots.values():
-            self._grid.removeWidget(plot)
-            plot.hide()
-            plot.deleteLater()
-        self._names, self.plots = tuple(names), {}
-        for place, name in enumerate(self._names):
+        self._names = tuple(names)
+        while len(self._kept) < len(names):  # making one takes longer than a frame: those there are take other metrics
+            self._kept.append(self._made(len(self._kept)))
+        for plot, name in zip(self._kept, names):
             told = metric(name)
-            plot = MetricPlot(told.title, told.unit, compact=True)
+            plot.rename(told.title, told.unit)
             plot.setToolTip(f"{told.title} ({name}). {told.tip} Click: large.")
             plot.setProperty("metric", name)
-            plot.clicked.connect(self._on_clicked)
-            plot.pointed.connect(self.pointed)
-            plot.save_requested.connect(self.save_requested)
-            self._grid.addWidget(plot, place // COLUMNS, place % COLUMNS)
-            self.plots[name] = plot
+        self.plots = dict(zip(names, self._kept))
         self.grown = self.grown if self.grown in self.plots else ""
         self._arrange()
+
+    def _made(self, place: int) -> MetricPlot:
+        plot = MetricPlot("", compact=True)
+        plot.clicked.connect(self._on_clicked)
+        plot.pointed.connect(self.pointed)
+        plot.save_requested.connect(self.save_requested)
+        self._grid.addWidget(plot, place // COLUMNS, place % COLUMNS)
+        return plot
 
     def grow(self, name: str) -> None:
         """Show one alone; "" shows all six."""
@@ -67,8 +70,9 @@ class SmallPlots(QWidget):
         self._arrange()
 
     def _arrange(self) -> None:
-        for name, plot in self.plots.items():
-            plot.setVisible(self._any and (not self.grown or name == self.grown))
+        for plot in self._kept:
+            name = plot.property("metric")
+            plot.setVisible(self._any and self.plots.get(name) is plot and self.grown in ("", name))
         self._empty.setVisible(not self._any)
 
     def draw(self, shown: Training | None, drawn: Sequence[Training], labels: Mapping[str, str], axis: str, smoothing: int) -> None:
