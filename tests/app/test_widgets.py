@@ -736,12 +736,18 @@ def _curve_with_windows(shown):
     view.set_curve("a", Curve(np.arange(11), np.arange(11), label="a"))
     view.set_regions([(0, 9, "canny", 0), (0, 9, "pose", 1)])
     view.set_cursor(3)
+    _settle()
     return view
 
 
-def _pixels(view) -> np.ndarray:
-    for _ in range(3):
+def _settle() -> None:
+    """The first curve brings numbers to the axes, which take room, which moves the plot."""
+    for _ in range(4):
         QApplication.processEvents()
+
+
+def _pixels(view) -> np.ndarray:
+    _settle()
     image = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
     return rows[:, : 3 * image.width()].astype(int)
