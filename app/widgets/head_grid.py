@@ -18,6 +18,7 @@ from app import theme
 from app.widgets.colour_scale import ColourScale, figure
 from app.widgets.head_cells import LABEL, SCORE_LINE, Head, HeadCells
 from app.widgets.head_peek import HeadPeek
+from app.widgets.turns import in_turn
 
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
@@ -92,20 +93,20 @@ class HeadGrid(QAbstractScrollArea):
     def set_edited(self, heads: Collection[Head]) -> None:
         """Strike the heads that are removed or scaled."""
         self._edited = frozenset(heads)
-        self.viewport().update()
+        in_turn(self.viewport())
 
     def set_row(self, share: float) -> None:
         """Draw a line through every map where a query stands, 0 to 1; -1: none."""
         if share != self._row:
             self._row = share
-            self.viewport().update()
+            in_turn(self.viewport())
 
     def select(self, layer: int, heads: Sequence[int]) -> None:
         """Mark heads as those on show; tells nobody."""
         self._layer, self._heads = layer, tuple(heads)
         self.setAccessibleDescription(f"layer {layer}, head {', '.join(map(str, heads)) or 'none'}")
         self._reveal()
-        self.viewport().update()
+        in_turn(self.viewport())
 
     def words(self, head: Head) -> str:
         """A head, and its score if one is shown."""
@@ -128,7 +129,7 @@ class HeadGrid(QAbstractScrollArea):
     @Slot()
     def _renew(self) -> None:
         self._base = None
-        self.viewport().update()
+        in_turn(self.viewport())
 
     @Slot()
     def _recolour(self) -> None:

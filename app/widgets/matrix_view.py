@@ -17,6 +17,7 @@ from app import theme
 from app.widgets.colour_scale import ColourScale
 from app.widgets.matrix_axes import LEFT, TOP, label, paint_axes, paint_corner, paint_pointed
 from app.widgets.matrix_place import MatrixPlace, Part
+from app.widgets.turns import in_turn
 
 CAPTION = 22
 _SLOP = 4  # a press that moves less than this many pixels is a click
@@ -96,7 +97,7 @@ class MatrixView(QWidget):
         """Light a row and a column (-1: none) that are pointed at elsewhere."""
         if (row, column) != self._cross:
             self._cross = (row, column)
-            self.update()
+            in_turn(self)
 
     def set_marked(self, rows: Sequence[int], columns: Sequence[int]) -> None:
         """Rows and columns that are pinned."""
@@ -134,7 +135,7 @@ class MatrixView(QWidget):
 
     def _renew(self) -> None:
         self._base = None
-        self.update()
+        in_turn(self)
 
     # painting ------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QMimeData, QPoint, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QTextCharFormat, QTextCursor
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QTextCharFormat, QTextCursor, QTextOption
 from PySide6.QtWidgets import QListWidgetItem, QPlainTextEdit, QTextEdit, QWidget
 
 from app import theme
@@ -19,8 +19,10 @@ from app.widgets.word_popup import WordPopup
 _WORD = re.compile(r"[^\W_](?:[\w'-]*[^\W_])?")
 _WEIGHTED = re.compile(r"\(([^():]+):(\d+(?:\.\d+)?)\)")
 _WEIGHT_STEP, _WEIGHT_TOP = 0.1, 2.0
+_UNBROKEN = re.compile(r"\S{2000}")  # longer than any word: Qt takes the square of its length to find where words break
 _MOST_UNDERLINED = 200
 _CHECK_AFTER_MS = 120
+_LONGEST_WORD = 64  # letters that a completion may stand for
 UNITS = "utf-16-le", "surrogatepass"  # as Qt counts; half a character may be pasted
 
 
@@ -62,11 +64,18 @@ class PromptEdit(QPlainTextEdit):
         if text == self.text():
             return
         self._silent = True
+        self._wrap(text)
         cursor = QTextCursor(self.document())
         cursor.select(QTextCursor.SelectionType.Document)
         cursor.insertText(text)
         self._silent = False
         self.popup.hide()
+
+    def _wrap(self, text: str) -> None:
+        """Lines break between words, or anywhere in a text that has a run of letters too long for a word."""
+        mode = QTextOption.WrapMode.WrapAnywhere if _UNBROKEN.search(text) else QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere
+        if mode != self.wordWrapMode():
+            self.setWordWrapMode(mode)
 
     def set_words(self, groups: Mapping[str, Sequence[str]]) -> None:
         """The words to offer, by the name of their group."""
@@ -80,6 +89,7 @@ class PromptEdit(QPlainTextEdit):
     @Slot()
     def check_words(self) -> None:
         """Underline the unknown words now (it happens by itself a moment after typing, and when the field is left)."""
+        self._wrap(self.text())
         found = list(self._find_unknown(self._judged())) if self._find_unknown else []
         self._underline({word.lower() for word in found})
         if found != self.unknown:
@@ -126,9 +136,10 @@ class PromptEdit(QPlainTextEdit):
     def _prefix(self) -> QTextCursor:
         """The letters of the word directly before the cursor."""
         cursor = self.textCursor()
-        before = cursor.block().text()[: cursor.positionInBlock()]
-        letters = re.search(r"[\w'-]*$", before)
-        cursor.movePosition(QTextCursor.MoveOperation.Left, QTextCursor.MoveMode.KeepAnchor, len(letters.group()))
+        at = cursor.positionInBlock()
+        letters = re.search(r"[\w'-]*$", cursor.block().text()[max(0, at - _LONGEST_WORD) : at]).group()
+        if len(letters) < _LONGEST_WORD:  # what is longer is no word, and Qt goes back letter by letter
+            cursor.movePosition(QTextCursor.MoveOperation.Left, QTextCursor.MoveMode.KeepAnchor, len(letters))
         return cursor
 
     def matches(self, prefix: str) -> dict[str, list[str]]:
@@ -205,6 +216,10 @@ class PromptEdit(QPlainTextEdit):
     def canInsertFromMimeData(self, source: QMimeData) -> bool:
         """Files and pictures are left to the window, which knows what to do with them."""
         return not source.hasUrls() and not source.hasImage() and super().canInsertFromMimeData(source)
+
+    def insertFromMimeData(self, source: QMimeData) -> None:
+        self._wrap(self.text() + source.text())
+        super().insertFromMimeData(source)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         self.popup.hide()

@@ -19,6 +19,7 @@ from app.protocol.chat import ForcedToken
 from app.widgets.colour_scale import ColourScale, figure
 from app.widgets.token_layout import Heights, TokenLayout
 from app.widgets.token_words import quoted
+from app.widgets.turns import in_turn
 
 FULL_SHADE = 120  # alpha of the largest weight: words on it keep a contrast of 4.5 to 1
 _STEPS = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}
@@ -80,18 +81,18 @@ class TokenChips(QWidget):
         self._scale, self._note = ColourScale(largest, log), note
         shares = self._scale.shares(np.abs(weights)) if weights is not None else np.zeros(0)
         self._alphas = np.nan_to_num(FULL_SHADE * shares).round().astype(int)
-        self.update()
+        in_turn(self)
 
     def set_pinned(self, tokens: Sequence[int]) -> None:
         """Outline tokens."""
         self._pinned = frozenset(tokens)
-        self.update()
+        in_turn(self)
 
     def set_lit(self, token: int) -> None:
         """Outline a token that is pointed at elsewhere, -1: none."""
         if token != self._lit:
             self._lit = token
-            self.update()
+            in_turn(self)
 
     @property
     def scale(self) -> ColourScale:

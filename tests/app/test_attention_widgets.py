@@ -7,6 +7,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
 
 from app import theme
 from app.widgets.arc_view import MOST, ROW, ArcView
@@ -200,7 +201,7 @@ def test_a_thousand_tokens_are_one_picture(qtbot):
     texts = tuple("x" for _ in range(1000))
     made.set_axes(texts, texts)
     made.set_parts([Part(np.random.default_rng(0).random((500, 500), np.float32), (0, 1000), (0, 1000), (2, 2))], "")
-    assert made.children() == [] and made._pictures[0].width() == 500
+    assert made.findChildren(QWidget) == [] and made._pictures[0].width() == 500
 
 
 # --- the heads --------------------------------------------------------------------------------------------------
