@@ -58,6 +58,7 @@ class MetricPlot(QWidget):
         self.plot = _bare_plot()
         self.box = self.plot.getPlotItem().vb
         self.box.setMouseEnabled(x=not compact, y=False)
+        self.plot.getAxis("bottom").setTickDensity(0.6 if compact else 1.0)
         self.layers = Layers(self)
         self.marker, self.reader = Marker(self.plot, small=compact), Reader(self)
         layout = QVBoxLayout(self)
