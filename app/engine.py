@@ -1,12 +1,15 @@
 """The only contact between window and worker: submit, handles, and the timer that empties the mailbox.
 
 The worker never touches Qt. A 16 ms timer on the GUI thread, running only while something can happen, drains
-the mailbox and turns events into signals of the run's handle.
+the mailbox and turns events into signals of the run's handle: for a few milliseconds at a time, so that what comes in a
+rush does not keep the window from painting.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
+from collections import deque
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -19,6 +22,8 @@ from app.worker.loop import GpuWorker
 from app.worker.mailbox import Mailbox
 
 DRAIN_EVERY_MS = 16
+TURN_S, BETWEEN_MS = 0.004, 1
+"""How long events are delivered in one go, and the pause for the window before the rest."""
 CLOSE_WITHIN_S = 3.0
 STAND_BACK = 5
 """The worker's nice level beside a window: with as many torch threads as cores, the window still gets a core when it wants one."""
@@ -136,6 +141,11 @@ class Engine(QObject):
         self._numbers = itertools.count(1)
         self._closed = False
         self.last_status = WorkerStatus()
+        self._arrived: deque[events.Event] = deque()
+        self._told: WorkerStatus | None = None
+        """What has come out of the mailbox and is not delivered yet; the status follows the events before it."""
+        self._rest = QTimer(self, singleShot=True, interval=BETWEEN_MS)
+        self._rest.timeout.connect(self.drain)
         self._timer = QTimer(self)
         self._timer.setInterval(DRAIN_EVERY_MS)
         self._timer.timeout.connect(self.drain)
@@ -170,15 +180,22 @@ class Engine(QObject):
             handle.cancel()
 
     def drain(self) -> None:
-        """Empty the mailbox into signals; stop the timer when nothing more can come by itself."""
-        arrived, status = self._mailbox.drain()
-        for event in arrived:
-            self._deliver(event)
-        if status is not None:
-            self.last_status = status
-            self.status.emit(status)
-        if not arrived and status is None and self._settled():
+        """Empty the mailbox into signals, in turns; stop the timer when nothing more can come by itself."""
+        if not self._arrived:  # else the worker sees by what waits there that the window is behind
+            arrived, status = self._mailbox.drain()
+            self._arrived.extend(arrived)
+            self._told = status or self._told  # a slot may run an event loop of its own, and so this once more
+        if not self._arrived and self._told is None and self._settled():
             self._timer.stop()
+        over = time.perf_counter() + TURN_S
+        while self._arrived:
+            self._deliver(self._arrived.popleft())
+            if self._arrived and time.perf_counter() > over:
+                self._rest.start()
+                return
+        if self._told is not None:
+            self.last_status, self._told = self._told, None
+            self.status.emit(self.last_status)
 
     def close(self, seconds: float = CLOSE_WITHIN_S) -> bool:
         """End all runs and the worker. False: it is inside a long call, and the program should leave by `os._exit`."""
@@ -186,6 +203,7 @@ class Engine(QObject):
             self._closed = True
             self.cancel_all()
             self._timer.stop()
+            self._rest.stop()
             self._worker.post(commands.Quit())
         return self._worker.join(seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from PySide6.QtCore import QThread
@@ -10,6 +11,7 @@ from PySide6.QtCore import QThread
 from app.engine import Engine
 from app.protocol import events
 from app.protocol.errors import UserError
+from app.protocol.status import WorkerStatus
 from tests.worker.fakes import Bench, Quick
 
 
@@ -70,6 +72,29 @@ def test_the_timer_rests_when_nothing_can_come(make, qtbot) -> None:
     assert engine._timer.isActive()
     qtbot.waitUntil(lambda: handle.state == "done" and not engine._timer.isActive(), timeout=5000)
     assert engine.last_status.idle and engine.last_status.state == "idle" and engine.active() == []
+
+
+def test_a_rush_of_events_leaves_the_window_its_turns_and_keeps_its_order(make, qtbot) -> None:
+    engine = make(runner=lambda job, ctx: iter(()))
+    handle, heard = engine.submit(Quick()), []
+    handle.record.connect(lambda _channel, payload: (heard.append(payload), time.sleep(0.003)))
+    engine.status.connect(lambda status: heard.append(status))
+    last = WorkerStatus(state="told after all of them")
+    qtbot.waitUntil(lambda: not engine.active())
+    engine._timer.stop()
+    engine._handles[handle.run_id], handle.state = handle, "running"
+    heard.clear()
+    for number in range(6):
+        engine._mailbox.put(events.Record(run_id=handle.run_id, channel="loss", payload=number))
+    engine._mailbox.put_status(last)
+    engine.drain()
+    assert heard == [0, 1], "two of 3 ms are more than a turn"
+    engine._mailbox.put(events.Record(run_id=handle.run_id, channel="loss", payload=6))
+    assert engine._mailbox.backlog() == 1, "what comes meanwhile waits where the worker sees it"
+    engine._timer.start()
+    qtbot.waitUntil(lambda: 6 in heard)
+    assert heard == [*range(6), last, 6] and not engine._arrived
+    engine._handles.clear()
 
 
 def test_stepping(make, qtbot) -> None:
