@@ -102,6 +102,8 @@ def _check_tuple(words: Knob, arms: tuple[Any, ...], value: Any) -> None:
     if not isinstance(value, tuple):
         raise UserError(f"{words.title} must be a tuple, not {_short(value)}.")
     if len(arms) == 2 and arms[1] is Ellipsis:
+        if arms[0] is int and set(map(type, value)) == {int}:
+            value = min(value), max(value)  # of thousands of tokens these two tell as much as all
         arms = (arms[0],) * len(value)
     if len(arms) != len(value):
         raise UserError(f"{words.title} needs {len(arms)} values, but {len(value)} were given.")

@@ -102,6 +102,19 @@ def test_edges_of_the_range_are_allowed_and_whole_numbers_are_numbers() -> None:
     assert Paint(steps=1).steps == 1 and Paint(steps=150, cfg_scale=30).cfg_scale == 30
 
 
+@pytest.mark.parametrize("tokens", [(3, 9, -1, 5), (3, 101, 4), (3, 1.0, 5), (3, True, 5), (3, None), [3]])
+def test_long_rows_of_whole_numbers_are_checked_each(tokens) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Row(Job):
+        """Tokens."""
+
+        tokens: tuple[int, ...] = knob((), lo=0, hi=100)
+
+    assert Row(tokens=(0, 100)).tokens == (0, 100) and Row(tokens=()).tokens == ()
+    with pytest.raises(UserError):
+        Row(tokens=tokens)
+
+
 def test_jobs_survive_json_with_pictures_and_poses() -> None:
     job = full_job()
     text = json.dumps(job_to_dict(job))
