@@ -17,6 +17,7 @@ from app.widgets.agents import grid_cells
 from app.widgets.agents.action_rows import paint_actions, rows_of
 from app.widgets.agents.camera import Camera
 from app.widgets.agents.portraits import PORTRAITS, fact_words, is_grid, portrait_of, shown_facts, signed
+from app.widgets.turns import in_turn
 
 HEAD, LINE, PAD = 26, 17, 10
 NOTE = 80
@@ -53,7 +54,7 @@ class AgentView(QWidget):
             self._picture = QImage(frame.pixels.data, width, height, width * 3, QImage.Format.Format_RGB888).copy()
         self.setAccessibleDescription(self.words())
         self.setToolTip(self.words() + "\nValue and probabilities are the network's own, for the state drawn.")
-        self.update()
+        in_turn(self)
 
     def set_grid(self, grid: GridView | Sequence[str] | None) -> None:
         """A grid world's map, drawn under the agent, with values and policy if they are known."""

@@ -16,6 +16,7 @@ from app.widgets.agents import grid_cells
 from app.widgets.agents.portraits import is_grid, place_on_plane
 from app.widgets.chart_frame import ChartFrame, lines_of, paint_caption, paint_empty, paint_scale
 from app.widgets.colour_scale import ColourScale
+from app.widgets.turns import in_turn
 
 STRIP, LINE, LONGEST_TRAIL = 20, 15, 500
 NARROW = 440
@@ -82,7 +83,7 @@ class PlaneMap(QWidget):
         self._env, self._last_step = frame.env, frame.step
         if at is not None:
             self._trail = [*self._trail[1 - LONGEST_TRAIL :], at]
-            self.update()
+            in_turn(self)
 
     def clear(self, words: str = "") -> None:
         """Show no view, but words about what will appear."""
@@ -162,7 +163,7 @@ class PlaneMap(QWidget):
     def _renew(self) -> None:
         self._base = None
         self.setAccessibleDescription(self.caption() or self._empty)
-        self.update()
+        in_turn(self)
 
     def resizeEvent(self, event) -> None:
         super().resizeEvent(event)
