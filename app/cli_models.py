@@ -17,6 +17,7 @@ from app.protocol import events
 from app.protocol.errors import UserError
 from app.protocol.job import Job, job_from_dict
 from app.protocol.models import HubOffer, ModelRow
+from app.protocol.sizes import size_words
 from app.storage import write_now
 
 EXIT_UNSOUND = 1
@@ -111,10 +112,10 @@ def _list(words: list[str], run: Run) -> int:
     rows = [ModelRow(**row) for row in facts["models"]]
     wide = max(len(_short(row.key)) for row in rows)
     for row in rows:
-        print(f"{row.state:<8} {_short(row.key):<{wide}}  {_size(row.bytes) if row.bytes else '':>9}  {row.licence:<14}  {row.title}")
+        print(f"{row.state:<8} {_short(row.key):<{wide}}  {size_words(row.bytes) if row.bytes else '':>9}  {row.licence:<14}  {row.title}")
         if row.state != "ready" or row.path == row.key.partition(":")[2]:
             print(f"{'':<8} {row.note}" + (f" Get it: python main.py models fetch {row.key}" if row.key == SMOLLM2 else ""))
-    print(f"Fetched and added models lie in {facts['folder']} ({_size(facts['free_bytes'])} free).")
+    print(f"Fetched and added models lie in {facts['folder']} ({size_words(facts['free_bytes'])} free).")
     if facts["notice"]:
         print(facts["notice"])
     return 0
@@ -123,9 +124,6 @@ def _list(words: list[str], run: Run) -> int:
 def _short(key: str) -> str:
     return key if len(key) <= 40 else f"{key[:12]}…{key[-27:]}"
 
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
 
 
 def _fetch(words: list[str], run: Run) -> int:
@@ -139,7 +137,7 @@ def _fetch(words: list[str], run: Run) -> int:
     if sources.is_there(row, paths.models_dir()):
         print(f"{row.title} is here: {paths.models_dir() / row.file}")
         return 0
-    size = "" if "archive" in options else f" ({_size(row.archive_bytes)}, {row.licence}, from {row.source})"
+    size = "" if "archive" in options else f" ({size_words(row.archive_bytes)}, {row.licence}, from {row.source})"
     print(f"Fetching {row.title}{size} into {paths.models_dir()}.", flush=True)
     facts = _finish(FetchModel(model=name, archive=options.get("archive", "")), run)
     print(f"{row.title} is here, its SHA-256 is right: {facts['path']}")
@@ -151,9 +149,9 @@ def _fetch_hub(repo: str, options: dict[str, str], run: Run) -> int:
     offer = job_from_dict(FetchHub, {"offer": facts["offer"]})[0].offer
     job = FetchHub(repo=offer.repo, choice=_choice(offer, options.get("file", "")), offer=offer)
     choice = next(choice for choice in offer.choices if choice.label == job.choice)
-    print(f"{offer.repo}: licence {offer.licence}, {_size(choice.bytes)} in {len(choice.files)} files")
+    print(f"{offer.repo}: licence {offer.licence}, {size_words(choice.bytes)} in {len(choice.files)} files")
     for file in choice.files:
-        print(f"  {file.name}  {_size(file.bytes)}")
+        print(f"  {file.name}  {size_words(file.bytes)}")
     for note in offer.notes:
         print(note)
     if not _sure(f"Fetch this into {paths.models_dir()}?", options):
@@ -169,7 +167,7 @@ def _choice(offer: HubOffer, wanted: str) -> str:
     if wanted and wanted not in labels:
         raise UserError(f"{offer.repo} has no {wanted[:80]!r}.", hint=f"It has {', '.join(labels)}.")
     if not wanted and len(labels) > 1:
-        listed = ", ".join(f"{choice.label} ({_size(choice.bytes)})" for choice in offer.choices)
+        listed = ", ".join(f"{choice.label} ({size_words(choice.bytes)})" for choice in offer.choices)
         raise UserError(f"{offer.repo} holds several models: {listed}.", hint="Say which one with --file.")
     return wanted or labels[0]
 
@@ -198,10 +196,10 @@ def _remove(words: list[str], run: Run) -> int:
     row = rows.get(name)
     if row is None:
         raise UserError(f"There is no model named {name[:80]!r}.", hint="`python main.py models` lists them.")
-    what = f"Delete {row.title} ({_size(row.bytes)})?" if row.removal == "delete" else f"Take {row.title} out of the list? Its file stays."
+    what = f"Delete {row.title} ({size_words(row.bytes)})?" if row.removal == "delete" else f"Take {row.title} out of the list? Its file stays."
     if row.removal and not _sure(what, options):
         print("Nothing was removed.")
         return 0
     facts = _finish(RemoveModel(model=name), run)
-    print(f"Removed, {_size(facts['freed_bytes'])} freed." if facts["deleted"] else f"Out of the list; the file stays: {row.path}")
+    print(f"Removed, {size_words(facts['freed_bytes'])} freed." if facts["deleted"] else f"Out of the list; the file stays: {row.path}")
     return 0

@@ -363,7 +363,7 @@ class MainWindow(QMainWindow):
         ended = self.engine.close(CLOSE_WITHIN_S)
         saved = self.settings.storage.close(CLOSE_WITHIN_S)
         if not ended or not saved:
-            log.warning("leaving hard: worker ended %s, files written %s", ended, saved)
+            log.info("the worker is inside one long call, or the disk does not answer: worker ended %s, files written %s", ended, saved)
             self._leave(0)
 
 

@@ -22,13 +22,13 @@ from app.protocol.events import Progress
 from app.protocol.job import Job, job_from_dict
 from app.protocol.models import HubOffer, ModelRow
 from app.protocol.payloads import Result
+from app.protocol.sizes import size_words
 from app.protocol.status import WorkerStatus
 from app.widgets.error_banner import ErrorBanner
 from app.widgets.hub_form import HubForm
 from app.widgets.icons import icon
 from app.widgets.model_card import ModelCard
 from app.widgets.model_table import ModelTable
-from app.widgets.status_bar import size_text
 from app.widgets.transfer_bar import TransferBar
 
 EXPLANATION = "Everything Glassbox can load. What is added by path stays where it is; nothing is fetched unless you ask for it."
@@ -126,7 +126,7 @@ class ModelsPage(Page):
         self._folder, self._interrupted = facts["folder"], facts["interrupted"]
         self.table.set_rows([ModelRow(**row) for row in facts["models"]])
         self._show_busy()
-        self._room.setText(f"{size_text(facts['free_bytes'])} free")
+        self._room.setText(f"{size_words(facts['free_bytes'])} free")
         self._room.setToolTip(f"Room on the disk of {self._folder}")
         if facts["notice"]:
             self.banner.show_message("warn", facts["notice"])
@@ -247,7 +247,7 @@ class ModelsPage(Page):
         else:
             text = f"Remove {row.title} from the disk?"
             again = " It can be fetched again." if row.fetch_bytes else ""
-            self.banner.show_message("warn", text, f"This frees {size_text(row.bytes)}.{again}", "Remove", self._on_remove)
+            self.banner.show_message("warn", text, f"This frees {size_words(row.bytes)}.{again}", "Remove", self._on_remove)
 
     @Slot()
     def _on_remove(self) -> None:
@@ -277,7 +277,7 @@ class ModelsPage(Page):
         self.banner.show_message("error", f"{row.title if row else key} is not whole.", words + more)
 
     def _on_removed(self, result: Result) -> None:
-        freed = f"{size_text(result.facts['freed_bytes'])} are free again." if result.facts["deleted"] else "Its file stays where it is."
+        freed = f"{size_words(result.facts['freed_bytes'])} are free again." if result.facts["deleted"] else "Its file stays where it is."
         self.banner.show_message("info", "The model was removed.", freed)
         self.changed.emit()
 

@@ -37,13 +37,17 @@ def main(words: Sequence[str]) -> int:
         os.environ["GLASSBOX_MODELS"] = str(paths.models_dir())  # fetched models are shown, all else begins empty
         os.environ["GLASSBOX_HOME"] = home
         try:
-            return _picture_all(folder, panels)
+            whole, hard = _picture_all(folder, panels)
         finally:
             for name, value in before.items():
                 if value is None:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
+    if hard:  # as the window itself leaves; torch would not survive the end of Python inside a call
+        sys.stdout.flush()
+        os._exit(0 if whole else 1)
+    return 0 if whole else 1
 
 
 def parse(words: Sequence[str]) -> tuple[Path, tuple[str, ...], float]:
@@ -62,7 +66,8 @@ def parse(words: Sequence[str]) -> tuple[Path, tuple[str, ...], float]:
     return Path(named[0]), tuple(named[1:]), float(scale)
 
 
-def _picture_all(folder: Path, panels: Sequence[str]) -> int:
+def _picture_all(folder: Path, panels: Sequence[str]) -> tuple[bool, bool]:
+    """Whether all pictures were taken in time, and whether the worker was still inside a long call at the end."""
     from PySide6.QtWidgets import QApplication
 
     from app import theme
@@ -88,7 +93,7 @@ def _picture_all(folder: Path, panels: Sequence[str]) -> int:
             whole &= picture_panel(panel, spec.id, lambda name: _save_both(window, folder, name, app.processEvents), app.processEvents)
     finally:
         window.close()
-    return 0 if whole and not hard else 1
+    return whole, bool(hard)
 
 
 def picture_panel(panel: Any, panel_id: str, save: Callable[[str], None], process_events: Callable[[], Any]) -> bool:

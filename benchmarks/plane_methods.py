@@ -9,45 +9,65 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 
 import report
 import torch
+from torch import Tensor, nn
 
 from models.diffusion.noise_model import GUIDANCE, LABEL, NO_LABEL
 from models.fitting import FitConfig
-from models.plane.data import cloud
-from models.plane.method import METHODS, method
+from models.plane.data import Cloud, cloud
+from models.plane.method import METHODS, Method, PlaneStep, method
 from models.plane.metrics import sliced_wasserstein
 
 POINTS, SCORED = 10_000, 2000
 
 
+def setting(row: Method) -> tuple[int | None, Mapping[str, float]]:
+    """Label and knobs under which a method is judged."""
+    knobs = row.settings({})
+    if knobs.get(LABEL.name, NO_LABEL) == NO_LABEL:
+        return None, knobs
+    return knobs[LABEL.name], row.settings({GUIDANCE.name: 1.0})
+
+
+def config_of(row: Method, seed: int) -> FitConfig:
+    """How the lab trains a method by default."""
+    return FitConfig(steps=row.train_steps, lr=row.lr, warmup=100, cooldown=0.5, weight_decay=0.0, ema=row.ema, seed=seed, bf16=False)
+
+
+@torch.no_grad()
+def walked(row: Method, net: nn.Module, knobs: Mapping[str, float], seed: int) -> PlaneStep:
+    """Where the method's default sampler ends from POINTS draws of noise."""
+    noise = torch.randn(POINTS, 2, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed + 1)
+    *_, end = row.walk(net, noise, solver=row.solvers[0], evaluations=row.evaluations, generator=generator, knobs=knobs)
+    return end
+
+
+def aim_of(points: Cloud, held_out: Tensor, label: int | None) -> float:
+    """What a distance to the held-out points may be at most."""
+    return 1.5 * sliced_wasserstein(points.held_out(POINTS, seed=1, label=label), held_out) + 0.03
+
+
 def measure(name: str, data: str, seed: int) -> str:
     """One line of the table."""
     row, points = method(name), cloud(data)
-    net, knobs = row.build(seed), row.settings({})
-    label = None
-    if knobs.get(LABEL.name, NO_LABEL) != NO_LABEL:
-        label, knobs = knobs[LABEL.name], row.settings({GUIDANCE.name: 1.0})
-    config = FitConfig(steps=row.train_steps, lr=row.lr, warmup=100, cooldown=0.5, weight_decay=0.0, ema=row.ema, seed=seed, bf16=False)
+    net, (label, knobs) = row.build(seed), setting(row)
     begin = time.perf_counter()
-    for _ in row.train(net, points, config, row.batch_size):
+    for _ in row.train(net, points, config_of(row, seed), row.batch_size):
         pass
     trained = time.perf_counter()
-    noise = torch.randn(POINTS, 2, generator=torch.Generator().manual_seed(seed))
-    generator = torch.Generator().manual_seed(seed + 1)
+    end = walked(row, net, knobs, seed)
+    seconds = time.perf_counter() - trained
+    held_out = points.held_out(POINTS, label=label)
+    distance, aim = sliced_wasserstein(end.x, held_out), aim_of(points, held_out, label)
     with torch.no_grad():
-        for step in row.walk(net, noise, solver=row.solvers[0], evaluations=row.evaluations, generator=generator, knobs=knobs):
-            end = step
-        walked = time.perf_counter()
-        held_out = points.held_out(POINTS, label=label)
-        distance = sliced_wasserstein(end.x, held_out)
-        fresh = sliced_wasserstein(points.held_out(POINTS, seed=1, label=label), held_out)
         nll = "" if row.log_density is None else f"{-float(row.log_density(net, held_out[:SCORED], knobs).mean()):.3f}"
-    told = "reached" if distance <= 1.5 * fresh + 0.03 else "SHORT"
+    told = "reached" if distance <= aim else "SHORT"
     return (
-        f"{name:<16}{row.solvers[0]:<16}{end.evaluations:>6}{distance:>9.4f}{1.5 * fresh + 0.03:>9.4f} {told:<8}{nll:>8}"
-        f"{trained - begin:>9.1f}{walked - trained:>8.2f}"
+        f"{name:<16}{row.solvers[0]:<16}{end.evaluations:>6}{distance:>9.4f}{aim:>9.4f} {told:<8}{nll:>8}{trained - begin:>9.1f}{seconds:>8.2f}"
     )
 
 

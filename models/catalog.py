@@ -178,9 +178,9 @@ SPECS: dict[str, ModelSpec | LanguageSpec] = {
     for spec in (
         _built_in("vae", "Playworld autoencoder", _vae),
         _built_in("clip", "Playworld CLIP", _clip),
-        _built_in("unet", "Playworld UNet", _unet),
-        _built_in("control-canny", "Playworld ControlNet for edges", _controlnet),
-        _built_in("control-pose", "Playworld ControlNet for poses", _controlnet),
+        _built_in("unet", "Playworld UNet", _unet, "int8"),
+        _built_in("control-canny", "Playworld ControlNet for edges", _controlnet, "int8"),
+        _built_in("control-pose", "Playworld ControlNet for poses", _controlnet, "int8"),
         _built_in("joints", "Playworld joint regressor", _joints),
         _built_in("facts", "Playworld fact classifier", _facts),
         _built_in("glow", "Glow on Playworld tiles", _flow("glow"), "int8"),

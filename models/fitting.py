@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -62,6 +64,16 @@ class Average:
             if value.is_floating_point():  # tables of whole numbers are not trained
                 self.state[name].lerp_(value, 1 - decay)
 
+    @contextmanager
+    def lent_to(self, model: nn.Module) -> Iterator[None]:
+        """The averaged weights in the model, until the block ends."""
+        own = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(self.state)
+        try:
+            yield
+        finally:
+            model.load_state_dict(own)
+
 
 def generator_for(seed: int, step: int) -> torch.Generator:
     """The CPU noise source of one step: a function of (seed, step) and nothing else."""
@@ -93,7 +105,8 @@ def fit(
         if config.folder is not None and (last or time.monotonic() - saved > config.save_every_s):
             save_checkpoint(config.folder, model, optimizer, average, step + 1)
             saved = time.monotonic()
-        yield TrainStep(step=step + 1, total=config.steps, loss=value, metrics={"lr": config.rate(step), **metrics})
+        told, look = {"lr": config.rate(step), **metrics}, partial(average.lent_to, model)
+        yield TrainStep(step=step + 1, total=config.steps, loss=value, metrics=told, averaged=look)
 
 
 def _update(

@@ -8,6 +8,8 @@ Read next: `models/diffusion/samplers.py`, `models/decoding/generate.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,6 +80,8 @@ class TrainStep:
     total: int
     loss: float
     metrics: dict[str, float] = field(default_factory=dict)
+    averaged: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, compare=False, repr=False)
+    """While its block lasts the model holds its averaged weights: what a look at an unfinished training should show."""
 
 
 # --- speculative decoding ---

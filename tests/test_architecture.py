@@ -329,7 +329,7 @@ def derivative_samples() -> list[object]:
     """One value of each dataclass of `app/protocol/derivatives.py`."""
     line = np.linspace(0, 1, 3)
     rise = derivatives.Rise(
-        (1.0, 2.0), 5.0, (0.6, 0.8), 4.4, (2.0, 4.0), 4.47, 0.18, "22/5", line, line, line, line, line, line, np.zeros((2, 2)), ("f = 5",)
+        (1.0, 2.0), 5.0, (0.6, 0.8), 4.4, (2.0, 4.0), 4.47, 0.18, "22/5", line, line, line, line, line, line, line, np.zeros((2, 2)), ("f = 5",)
     )
     return [rise, derivatives.Surface(np.eye(3), (1.0, 2.0), 2.5, "x^2 + y^2")]
 
@@ -345,7 +345,8 @@ def tile_samples() -> list[object]:
     grey = payloads.Image(np.zeros((16, 16, 3), np.uint8))
     look = tiles.LayerLook(index=0, total=1, title="data", level=1, picture=grey, span=1.0, bits=8.0, so_far=8.0)
     moment = tiles.LearnMoment(step=0, total=1, bits=8.0, sheet=grey, seconds=0.1)
-    return [look, moment, tiles.FillStep(index=0, total=1, picture=grey, bits=8.0, accepted=True)]
+    kept = tiles.KeptFlow(kind="glow", job="{}", step=1, total=2, rows=((1, 8.0),), notice="", when="2026-01-01 12:00", can_go_on=True)
+    return [look, moment, kept, tiles.FillStep(index=0, total=1, picture=grey, bits=8.0, accepted=True)]
 
 
 def samples() -> list[object]:

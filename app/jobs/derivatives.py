@@ -25,7 +25,8 @@ class Gradient(Job):
     function: str = knob("x^2 + y^2", top=True, title="f(x, y)", help="In x and y, as on paper: x^2*y + sin(pi*y), sqrt(x^2 + y^2).")
     point: tuple[str, ...] = knob(("1", "2"), top=True, title="Point", help="Two numbers, exact if written so: 1,2 or 1/3,0.5.")
     direction: tuple[str, ...] = knob(("3", "4"), top=True, title="Direction", help="Two numbers, of any length; not both 0.")
-    reach: float = knob(2.5, lo=1e-3, hi=1e3, title="Reach", help="Half the side of the square around the point.")
+    reach: float = knob(2.5, lo=1e-3, hi=1e3, title="Reach", help="Half the side of the square in view.")
+    centre: tuple[float, ...] = knob((), title="Middle", help="Of the square in view; empty, or if the point lies outside: the point.")
     side: int = knob(81, lo=0, hi=400, title="Points a side", help="Of the surface; 0: none.")
 
     def __post_init__(self) -> None:
@@ -33,6 +34,8 @@ class Gradient(Job):
         for name, values in (("point", self.point), ("direction", self.direction)):
             if len(values) != 2:
                 raise UserError(f"The {name} has {len(values)} numbers.", hint="Give two, such as 1,2.")
+        if len(self.centre) not in (0, 2):
+            raise UserError(f"The middle has {len(self.centre)} numbers.", hint="Give two, or none.")
 
     @classmethod
     def cli_field(cls, name: str, text: str) -> object:

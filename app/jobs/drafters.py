@@ -81,5 +81,5 @@ class TrainDrafter(Training):
     )
     validation: float = knob(0.02, lo=0.0, hi=0.5, title="Validation share", help="Share of the rows that is never trained on.")
     keep_states: float = knob(
-        8.0, lo=0.0, hi=1000.0, unit="GB", title="Kept states", help="Room on disk for the model's hidden states."
+        8.0, lo=0.0, hi=1000.0, unit="GiB", title="Kept states", help="Room on disk for the model's hidden states."
     )

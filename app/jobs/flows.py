@@ -9,8 +9,9 @@
     flow-fill      Records "fill": FillStep; facts bits of the truth and of the filling
     flow-layers    file "layers": tuple[LayerLook, …]; facts bits, bits of the noise by level
     learn-flow     Records "train": tuple of (update, bits), "moment": LearnMoment, "notice": str; facts bits on scenes never seen
+    kept-flows     files "kept": tuple[KeptFlow, …]
 
-The worker keeps the last network that `learn-flow` made of each kind: `weights="own"` asks for that one.
+The last network that `learn-flow` made of each kind is kept in the person's data folder: `weights="own"` asks for that one.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class FlowLayers(FlowJob):
 
 @dataclass(frozen=True, kw_only=True)
 class LearnFlow(Job):
-    """Train a fresh flow on tiles and watch what it makes of the same noise; nothing is written."""
+    """Train a fresh flow on tiles and watch what it makes of the same noise; it is kept every few seconds and may be taken up again."""
 
     grad: ClassVar[bool] = True
     interactive: ClassVar[bool] = False
@@ -126,4 +127,10 @@ class LearnFlow(Job):
     look_every: float = knob(1.5, lo=0.0, hi=60.0, unit="s", help="Time between two looks at what it makes of the noise.")
     samples: int = knob(48, lo=1, hi=256, help="Pictures a look shows.")
     seed: int = knob(0, lo=0, hi=2**31 - 1, help="First weights, batches, and the noise.")
+    resume: bool = knob(False, title="Go on", help="Take up the training of these very settings where it was kept last.")
     device: Literal["cpu"] = knob("cpu", advanced=True, help=HERE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFlows(Job):
+    """The trainings that are kept, the last one of each kind."""

@@ -7,9 +7,12 @@ What each job gives back (`app/protocol/plane.py`):
     plane            Records "method": MethodCard, "cloud": CloudPoints, "train": tuple[PlaneLoss, …] (at most every 100 ms), "notice": str,
                      "chords": Arrows as a training pairs start and data, for each kept moment "particles": Particles, "clean": Particles
                      (the guessed x0), "field": Arrows, "parts": tuple[Arrows, …] that add up to it, "marginal": DensityMap of the noised
-                     data or of what a flow has made of the noise by then, "grid": Particles (each where wanted and known), in the end
-                     "density": DensityMap and "plot": PlanePlot; Preview "particles" while it trains. Files samples.npy, held_out.npy, picture.png; facts sliced_wasserstein,
-                     data_distance, nll_nats, field_error, evaluations, train_seconds, walk_seconds, …
+                     data or of what a flow has made of the noise by then, "grid", "between", "sketch": Particles (each where wanted and
+                     known), in the end "density": DensityMap and "plot": PlanePlot; Preview "particles" while it trains. Files samples.npy,
+                     held_out.npy, picture.png; facts sliced_wasserstein, data_distance, nll_nats, field_error, inversion_error,
+                     evaluations, train_seconds, walk_seconds, …
+    plane-schedule   files "share", "ratio": Curve over the method's clock (none for a method without schedules); facts dots (the share at
+                     even times), notice, equation
     compare-plane    Records "method", "train", "notice", "row": PlaneRow; files rows.json, rows.csv; facts table, slopes
 
 A method says in its card which solvers and knobs it has. Networks are kept by the worker: another solver, number of evaluations or
@@ -56,10 +59,12 @@ class PlaneJob(Job):
     @classmethod
     def cli_field(cls, name: str, text: str) -> object:
         """A drawn cloud may be a file."""
-        if name != "points":
+        if name not in ("points", "between", "sketch"):
             return NotImplemented
         path = Path(text)
-        return read_points(path.read_text("utf-8", errors="replace"), path.name) if path.is_file() else read_points(text, "--point")
+        if path.is_file():
+            return read_points(path.read_text("utf-8", errors="replace"), path.name)
+        return read_points(text, "--point" if name == "points" else f"--{name}")
 
 
 def read_points(text: str, where: str) -> tuple[Point, ...]:
@@ -86,6 +91,14 @@ class PlaneMethods(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaneSchedule(Job):
+    """The course of a method's noise schedule."""
+
+    method: str = knob("ddpm", title="Method", help="A row of the table of methods.")
+    schedule: str = knob("", title="Noise schedule", help="Name and numbers, such as 'linear 0.0001 0.02'; empty: the method's own.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plane(PlaneJob):
     """Train a method on a cloud in the plane, then walk noise to data."""
 
@@ -96,6 +109,9 @@ class Plane(PlaneJob):
         0, lo=0, hi=100_000, top=True, title="Evaluations", help="Of the network for each particle; 0: the method's default."
     )
     knobs: tuple[str, ...] = knob((), title="Knobs", help="Numbers of the method's walk, such as churn=40; plane-methods lists them.")
+    schedule: str = knob(
+        "", title="Noise schedule", help="Name and numbers, such as 'linear 0.0001 0.02' or 'cosine'; empty: the method's own."
+    )
     exact: bool = knob(
         False, title="Exact answer", help="Let the known law stand in for the network (eight-gaussians); nothing is trained."
     )
@@ -103,6 +119,13 @@ class Plane(PlaneJob):
     grid: int = knob(20, lo=0, hi=100, title="Arrows a side", help="Of the field; 0: none.")
     map_side: int = knob(64, lo=0, hi=400, title="Density cells a side", help="Of the map of log density; 0: none.")
     lattice: int = knob(0, lo=0, hi=61, title="Lattice lines", help="A side of a grid that a deterministic walk carries along; 0: none.")
+    between: tuple[Point, ...] = knob(
+        (), title="Between", help="Two latents, x,y each: the row between them walks along, where the walk draws no noise."
+    )
+    between_data: bool = knob(False, title="Between data", help="The two are points of the data; their latents are found by inversion.")
+    sketch: tuple[Point, ...] = knob(
+        (), title="Sketch", help="Points, or a file of them, that a walk without noise carries to the noise (inversion) and back."
+    )
     film: bool = knob(False, title="Film", help="Also write the walk as an animation, walk.gif.")
     back: bool = knob(False, title="And back", help="Also carry held-out data to noise, where the method can.")
 

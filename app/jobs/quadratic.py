@@ -40,6 +40,7 @@ class Quadratic(Job):
     momentum: float = knob(-1.0, lo=-1.0, hi=1.0, title="Momentum", help="Of the heavy ball; -1: the best one.")
     repair: bool = knob(False, title="Repair", help="Conjugate gradients keep their residuals orthogonal in spite of rounding.")
     seed: int = knob(0, lo=0, hi=2**31 - 1, title="Seed", help="More than two variables: of the random axes and start.")
+    reach: float = knob(0.0, lo=0.0, hi=1e9, title="Reach", help="Half the side of the landscape; 0: a little further than the start.")
     side: int = knob(101, lo=0, hi=400, title="Landscape points", help="A side; 0: no landscape.")
 
     @classmethod

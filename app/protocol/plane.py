@@ -28,6 +28,15 @@ class PlaneKnobCard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScheduleCard:
+    """A kind of noise schedule with the numbers that make one; a job names it and them, apart by spaces."""
+
+    name: str
+    title: str
+    numbers: tuple[PlaneKnobCard, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanePreset:
     """Settings that show a method's point: fields of the `plane` job and knobs, by name."""
 
@@ -63,6 +72,8 @@ class MethodCard:
     presets: tuple[PlanePreset, ...]
     any_source: bool = False
     """Whether walks may start in another cloud than noise."""
+    schedules: tuple[ScheduleCard, ...] = ()
+    """Kinds of noise schedules it can be trained with, the first by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +112,9 @@ class PlaneLoss:
 
 @dataclass(frozen=True, eq=False)
 class Particles(Payload):
-    """Particles at one moment: `xy` float32 (N, 2). `way`: "walk" to data, "back" to noise, "grid" for a lattice of the noise that a
-    walk carries along (row by row), or "training" for a quick look."""
+    """Particles at one moment: `xy` float32 (N, 2). `way`: "walk" to data, "back" to noise, "training" for a quick look, or
+    what a walk carries along: "grid" a lattice of the noise (row by row), "between" a row of latents between two, "sketch" the latents of a
+    drawing."""
 
     xy: np.ndarray
     way: str

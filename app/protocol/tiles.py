@@ -1,4 +1,4 @@
-"""Values of the tile lab: one layer's view of a picture, a moment of a training, a step of filling in.
+"""Values of the tile lab: one layer's view of a picture, a moment of a training, a training that is kept, a step of filling in.
 
 Bits are bits per dimension of the whole picture. Jobs: `app/jobs/flows.py`.
 """
@@ -38,6 +38,24 @@ class LearnMoment:
     """Mean over the updates since the moment before."""
     sheet: Image
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFlow:
+    """A training that is kept on the disk."""
+
+    kind: str
+    job: str
+    """The `learn-flow` that made it, as JSON."""
+    step: int
+    total: int
+    rows: tuple[tuple[int, float], ...]
+    """Update and bits of its batch, evenly over the training."""
+    notice: str
+    """The sentence of one that diverged."""
+    when: str
+    """Local time at which it was kept last."""
+    can_go_on: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from app.protocol.attention import TokenProfile, WeightMap
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Record
 from app.protocol.payloads import Result
+from app.protocol.sizes import size_words
 from app.runners.attention_across import across, goes_across
 from app.runners.attention_files import csv_text, map_picture, npz_bytes
 from app.runners.attention_sources import open_sight
@@ -167,7 +168,7 @@ def _exact(
     size = 4 * len(chosen) * (end - first) * (right - left)
     if size > MOST_FILE_BYTES:
         raise UserError(
-            f"The weights of {len(chosen)} heads, {end - first:,} × {right - left:,} each, would take {size / 2**30:.1f} GB.",
+            f"The weights of {len(chosen)} heads, {end - first:,} × {right - left:,} each, would take {size_words(size)}.",
             hint="Choose fewer heads, rows or columns, or a shorter text.",
         )
     weights = np.empty((len(chosen), end - first, right - left), np.float32)

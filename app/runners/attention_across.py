@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from app.jobs.attention import AttentionExport, AttentionRollout, AttentionSum
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress
+from app.protocol.sizes import size_words
 from app.runners.attention_views import check_layer, mean_rows, rows_at_once, where, without_first
 from app.runners.captures import Heads, Sight, Weights
 from models.attention.measures import rollout_step
@@ -58,7 +59,7 @@ def _check_rollout(job: AttentionRollout | AttentionExport, sight: Sight) -> Non
     needed = 12 * len(looked.rows.ids) ** 2  # a layer, the product so far and the next one
     if needed > MOST_ROLLOUT_BYTES:
         raise UserError(
-            f"The rollout of {len(looked.rows.ids):,} tokens needs {needed / 2**30:.1f} GB.", hint="Look at a text of up to 9,000 tokens."
+            f"The rollout of {len(looked.rows.ids):,} tokens needs {size_words(needed)}.", hint="Look at a text of up to 9,000 tokens."
         )
 
 

@@ -34,9 +34,10 @@ def gradient(job: Gradient, ctx: Ctx) -> Run:
     try:
         formula = opened(job.function)
         found = maths.examine(formula, job.point, job.direction)
+        middle = in_view(found.point, job)
         if job.side:
-            yield Record(channel="surface", payload=surface(formula, found.point, job))
-        rise = risen(formula, found, job)
+            yield Record(channel="surface", payload=surface(formula, middle, job))
+        rise = risen(formula, found, middle, job)
     except FormulaError as error:
         raise UserError(error.message, hint=error.hint) from error
     yield Record(channel="rise", payload=rise)
@@ -58,13 +59,19 @@ def opened(text: str) -> Formula:
     return parse(text, HOLES.get(name))
 
 
-def surface(formula: Formula, point: tuple[float, float], job: Gradient) -> Surface:
-    """f over the square around the point."""
+def in_view(point: tuple[float, float], job: Gradient) -> tuple[float, float]:
+    """The middle of the square: as asked for, if the point lies in it."""
+    asked = job.centre or point
+    return tuple(asked) if max(abs(a - b) for a, b in zip(asked, point)) <= job.reach else point
+
+
+def surface(formula: Formula, centre: tuple[float, float], job: Gradient) -> Surface:
+    """f over the square."""
     places = ((torch.arange(job.side, dtype=torch.float64) + 0.5) / job.side * 2 - 1) * job.reach
-    x, y = (places + middle for middle in point)
+    x, y = (places + middle for middle in centre)
     values = heights(formula, x, y)
     held = torch.where(values.isfinite(), values, torch.nan).numpy()
-    return Surface(held, point, job.reach, job.function, cut=fence(values) if has_pole(formula, x, y) else None)
+    return Surface(held, centre, job.reach, job.function, cut=fence(values) if has_pole(formula, x, y) else None)
 
 
 def heights(formula: Formula, x: Tensor, y: Tensor) -> Tensor:
@@ -99,7 +106,7 @@ def fence(values: Tensor) -> tuple[float, float]:
     return max(low - beyond, float(known.min())), min(high + beyond, float(known.max()))
 
 
-def risen(formula: Formula, found: maths.Derivatives, job: Gradient) -> Rise:
+def risen(formula: Formula, found: maths.Derivatives, centre: tuple[float, float], job: Gradient) -> Rise:
     """The slice, the turn, the secants and the level curve."""
     p, u = torch.tensor(found.point, dtype=torch.float64), torch.tensor(found.unit, dtype=torch.float64)
     t = torch.linspace(-job.reach, job.reach, SLICE, dtype=torch.float64)
@@ -114,11 +121,11 @@ def risen(formula: Formula, found: maths.Derivatives, job: Gradient) -> Rise:
         slice_at=t.numpy(), slice_height=formula(p[0] + t * u[0], p[1] + t * u[1]).numpy(), turn=turn.numpy(), around=around.numpy(),
         secant_step=np.array(SECANTS), secant_slope=maths.quotients(formula, found.point, u[None], SECANTS)[:, 0].numpy(),
         secant_central=maths.central(formula, p.expand(len(SECANTS), 2), found.unit, torch.tensor(SECANTS, dtype=torch.float64)).numpy(),
-        level=level(formula, found, job.reach).numpy(), worked=maths.worked(formula, found),
+        level=level(formula, found, centre, job.reach).numpy(), worked=maths.worked(formula, found),
     )  # fmt: skip
 
 
-def level(formula: Formula, found: maths.Derivatives, reach: float) -> Tensor:
+def level(formula: Formula, found: maths.Derivatives, centre: tuple[float, float], reach: float) -> Tensor:
     """The level curve both ways from the point (L, 2), inside the square; empty where the gradient is missing or zero."""
     if not found.steepest:
         return torch.zeros(0, 2, dtype=torch.float64)
@@ -127,5 +134,5 @@ def level(formula: Formula, found: maths.Derivatives, reach: float) -> Tensor:
     except FormulaError:
         return torch.zeros(0, 2, dtype=torch.float64)
     whole = torch.cat([parts[0].flip(0)[:-1], parts[1]])
-    inside = (whole - torch.tensor(found.point, dtype=torch.float64)).abs().amax(1) <= reach
+    inside = (whole - torch.tensor(centre, dtype=torch.float64)).abs().amax(1) <= reach
     return whole[inside]

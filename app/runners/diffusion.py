@@ -20,6 +20,7 @@ from app.jobs.diffusion import MAX_SEED, CheckControls, DecodeLatent, PictureRec
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Preview, Progress, Record, Step
 from app.protocol.payloads import Image, Result
+from app.protocol.sizes import size_words
 from app.runners.diffusion_models import preview_map, text_states
 from app.runners.library import save_picture
 from app.runners.memory import check_memory, picture_bytes
@@ -219,7 +220,7 @@ def _check_kept(job: Txt2Img) -> None:
     needs = 2 * 3 * job.width * job.height * job.steps * job.batch_count
     if job.keep_steps and needs > KEPT_BYTES:
         raise UserError(
-            f"Keeping all steps decoded would take {needs / 2**20:.0f} MiB, more than {KEPT_BYTES // 2**20} MiB.",
+            f"Keeping all steps decoded would take {size_words(needs)}, more than {size_words(KEPT_BYTES)}.",
             hint="Take fewer steps, a smaller picture or fewer pictures; single steps can be decoded by a click.",
         )
 

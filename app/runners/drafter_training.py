@@ -170,7 +170,7 @@ class States:
         count, length = course.texts.tokens.shape
         shape = (length + len(course.texts.head), course.target.config.dim)
         row_bytes = 2 * shape[0] * shape[1]
-        self.kept_rows = min(count, int(job.keep_states * 1e9) // row_bytes) if ctx.device.type == "cpu" else 0
+        self.kept_rows = min(count, int(job.keep_states * 2**30) // row_bytes) if ctx.device.type == "cpu" else 0
         self.fresh: dict[int, Tensor] = {}
         if self.kept_rows:
             folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress, Record, Step
 from app.protocol.payloads import Curve, Image, Result
 from app.protocol.tiles import FillStep, LayerLook
+from app.runners import flows_kept
 from app.runners.flows import measured, sheet
 from app.worker.context import Ctx
 from models.flows import baselines, depth
@@ -34,7 +35,7 @@ SHEET_ROW = 8
 SPAN = 0.995
 """A layer's picture is drawn so that this share of its numbers fits between black and white."""
 OWN: dict[str, TileFlow] = {}
-"""The last network that `learn-flow` made, by kind."""
+"""The last network that `learn-flow` made, by kind, as far as it has been asked for since the program was started."""
 
 
 @contextmanager
@@ -43,11 +44,12 @@ def opened(job: FlowJob, ctx: Ctx) -> Iterator[TileFlow]:
     if job.weights == "built-in":
         with ctx.zoo.use(f"playworld/{job.kind}") as model:
             yield model
-    elif job.kind in OWN:
-        yield OWN[job.kind]
     else:
-        name = {"glow": "Glow", "nice": "NICE"}[job.kind]
-        raise UserError(f"No {name} has been trained since the program was started.", hint="Press Train, or take the built-in weights.")
+        if job.kind not in OWN:
+            if (kept := flows_kept.model(job.kind)) is None:
+                raise UserError(f"No {flows_kept.NAMES[job.kind]} has been trained here yet.", hint="Press Train, or take the built-in weights.")
+            OWN[job.kind] = kept
+        yield OWN[job.kind]
 
 
 @lru_cache(maxsize=2)

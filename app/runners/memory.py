@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from app.protocol.errors import UserError
+from app.protocol.sizes import size_words
 
 VAE_COPIES = 8
 """Feature maps of full size and first width alive at once while decoding (measured as peak, rounded up)."""
@@ -48,6 +49,6 @@ def check_memory(width: int, height: int, needs: int, device: torch.device) -> N
     smaller = [int(side * scale) // 8 * 8 for side in (width, height)]
     fits = f"{smaller[0]} x {smaller[1]} would fit; closing" if min(smaller) >= MIN_SIDE else "Closing"
     raise UserError(
-        f"A picture of {width} x {height} needs about {needs / 2**30:.1f} GB, and {free / 2**30:.1f} GB are free.",
+        f"A picture of {width} x {height} needs about {size_words(needs)}, and {size_words(free)} are free.",
         hint=f"{fits} other programs helps{' as well' if fits != 'Closing' else ''}.",
     )

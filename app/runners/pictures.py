@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.protocol.errors import UserError
 from app.protocol.payloads import Image
+from app.protocol.sizes import size_words
 from app.runners.png_recipe import SIGNATURE, without_texts
 from models.diffusion import maps
 
@@ -33,7 +34,7 @@ def read_file(path: str | Path) -> bytes:
             raise UserError(f"{path.name} is a folder, not a file.", hint="Choose a file inside it.")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise UserError(f"{path.name} has {size / 2**20:.0f} MiB; files up to {MAX_FILE_BYTES // 2**20} MiB are read.")
+            raise UserError(f"{path.name} has {size_words(size)}; files up to {size_words(MAX_FILE_BYTES)} are read.")
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.", hint="Check the path.") from None

@@ -1,6 +1,7 @@
 """Runner of the plane lab: train a method on a cloud, walk noise to data, measure where it ended.
 
-The parts: `plane_training.py` (cloud, network, book), `plane_picture.py` (the picture of a run), `plane_compare.py` (the desk).
+The parts: `plane_training.py` (cloud, network, book), `plane_company.py` (what walks beside the particles), `plane_referee.py` (what a walk
+is held against), `plane_picture.py` (the picture of a run), `plane_compare.py` (the desk).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from app.jobs.plane import Plane, PlaneMethods, read_knobs
 from app.protocol.events import Event, Progress, Record, Step
 from app.protocol.payloads import Curve, Result
 from app.protocol.plane import Arrows, CloudCard, CloudPoints, DensityMap, Particles, PlanePlot
+from app.runners.plane_company import REACH, company, returned, square
 from app.runners.plane_export import animated
 from app.runners.plane_picture import picture
 from app.runners.plane_referee import Referee
@@ -34,8 +36,6 @@ HELD_OUT, SCORED = 10_000, 2000
 """Points that samples are measured against; points whose likelihood is averaged."""
 REPORTED = 2000
 """Particles that a method's own report walks."""
-REACH = 3.0
-"""Half the side of the square that arrows and maps cover, in units of the particles' typical size."""
 EMPTY = -1e4
 """Log density, in nats, of a cell that is carried out of the numbers."""
 PIECE = 512
@@ -57,7 +57,7 @@ def plane_methods(job: PlaneMethods, ctx: Ctx) -> Run:
 
 @dataclass
 class Walk:
-    """A walk as the job asks for it, and what came of it. `end` holds the particles alone, without the lattice."""
+    """A walk as the job asks for it, and what came of it. `end` holds the particles alone, without their company."""
 
     row: Method
     net: torch.nn.Module
@@ -73,6 +73,10 @@ class Walk:
     """Moments for the animation, if one is wanted."""
     trails: list[Tensor] = field(default_factory=list)
     """The first PATHS particles at every step, at unit size."""
+    from_noise: bool = True
+    """Else from another cloud: there are no levels of noise on the way."""
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    """Starts of the company, and in the end where it has come."""
 
     def steps(self, start: Tensor, way: str, generator: torch.Generator) -> Iterator[PlaneStep]:
         """From `start`, the way that "walk" or "back" names."""
@@ -81,30 +85,29 @@ class Walk:
         options = {"solver": self.solver, "evaluations": self.evaluations, "generator": generator, "knobs": self.knobs}
         return watched(self.row.forward(self.net, start, **options))
 
-    @property
-    def carries(self) -> bool:
-        """Whether points beside the particles would walk the same way: a walk without noise of its own."""
-        return self.row.ode or self.row.layers is not None
-
 
 def plane(job: Plane, ctx: Ctx) -> Run:
     """Train or look up, walk, measure."""
-    row, (points, key) = method(job.method), open_cloud(job)
+    row, (points, key) = method(job.method).with_schedule(job.schedule), open_cloud(job)
     knobs, solver = row.settings(read_knobs(job.knobs)), row.check_solver(job.solver)
-    yield Record(channel="method", payload=card(job.method))
+    yield Record(channel="method", payload=card(job.method, row))
     shown = CloudPoints(display.array(points.held_out(HELD_OUT)), points.title, points.centre, points.scale)
     yield Record(channel="cloud", payload=shown)
     held_out = points.held_out(HELD_OUT, label=label_of(knobs))
-    trained = yield from prepared(job, ctx, job.method, points, key, job.exact)
+    trained = yield from prepared(job, ctx, job.method, row, points, key, job.exact)
     referee = Referee.of(row, points, held_out, label_of(knobs), job.exact)
-    walk = Walk(row, trained.net, solver, job.evaluations or row.evaluations, knobs, referee=referee)
+    walk = Walk(row, trained.net, solver, job.evaluations or row.evaluations, knobs, referee=referee, from_noise=points.source is None)
     noise = points.start(job.samples, torch.Generator().manual_seed(job.seed))
     if row.chords is not None:
         yield Record(channel="chords", payload=chords(walk, noise[:PATHS], held_out[:PATHS]))
+    walk.beside = company(row, trained.net, solver, walk.evaluations, knobs, job)
+    latents = walk.beside.get("sketch")
     yield from follow(walk, noise, "walk", job, ctx)
     if job.back and row.forward is not None:
-        yield from follow(Walk(row, trained.net, solver, walk.evaluations, knobs), held_out[: job.samples], "back", job, ctx)
+        back = Walk(row, trained.net, solver, walk.evaluations, knobs, from_noise=walk.from_noise)
+        yield from follow(back, held_out[: job.samples], "back", job, ctx)
     facts = yield from measured(walk, points, held_out, noise, job, ctx)
+    facts |= returned(walk.beside["sketch"], latents, job) if latents is not None else {}
     told = {
         "method": job.method, "cloud": points.title, "centre": points.centre, "scale": points.scale, "solver": solver,
         "evaluations": walk.end.evaluations, **facts, "train_seconds": round(trained.seconds, 3), "walk_seconds": round(walk.seconds, 3),
@@ -126,11 +129,9 @@ def label_of(knobs: dict[str, float]) -> int | None:
 
 
 def follow(walk: Walk, start: Tensor, way: str, job: Plane, ctx: Ctx) -> Generator[Event, None, None]:
-    """Records of the kept moments, with field and lattice there, and one Step for each step; what diverges keeps its last good moment."""
-    kept, n, index = 0, len(start), 0
-    if way == "walk" and job.lattice and walk.carries:
-        start = torch.cat([start, square(job.lattice, REACH, corners=True)])
-    steps = walk.steps(start, way, torch.Generator().manual_seed(job.seed + WALK_SEED))
+    """Records of the kept moments and what stands beside them, and one Step for each step; what diverges keeps its last good moment."""
+    kept, index, sizes = 0, 0, [len(start), *map(len, walk.beside.values())]
+    steps = walk.steps(torch.cat([start, *walk.beside.values()]), way, torch.Generator().manual_seed(job.seed + WALK_SEED))
     while True:
         ctx.check()
         begin = time.perf_counter()
@@ -145,19 +146,21 @@ def follow(walk: Walk, start: Tensor, way: str, job: Plane, ctx: Ctx) -> Generat
         walk.seconds += time.perf_counter() - begin
         if whole is None:
             return
-        walk.end = step = replace(whole, x=whole.x[:n])
+        mine, *others = whole.x.split(sizes)
+        walk.end, walk.beside = replace(whole, x=mine), dict(zip(walk.beside, others))
+        step = walk.end
         walk.trails.append(step.x[:PATHS] / size_of(step))
         if step.last or (step.evaluations * (job.frames - 1) >= kept * walk.evaluations and kept < 4 * job.frames):
-            yield from moment(walk, step, whole.x[n:], way, kept, job)
+            yield from moment(walk, step, way, kept, job)
             kept += 1
         if index:
             yield Step(index=index, total=index if step.last else max(index, walk.evaluations))
         index += 1
 
 
-def moment(walk: Walk, step: PlaneStep, lattice: Tensor, way: str, index: int, job: Plane) -> Generator[Event, None, None]:
+def moment(walk: Walk, step: PlaneStep, way: str, index: int, job: Plane) -> Generator[Event, None, None]:
     """All records of one kept moment."""
-    shown = particles(step, way, index)
+    shown = particles(step if walk.from_noise else replace(step, signal=math.nan, noise=math.nan), way, index)
     walk.kept += [shown] if job.film else []
     yield Record(channel="particles", payload=shown)
     if walk.row.clean is not None:
@@ -173,20 +176,13 @@ def moment(walk: Walk, step: PlaneStep, lattice: Tensor, way: str, index: int, j
             yield Record(channel="marginal", payload=walk.referee.marginal(step, job.map_side, REACH * size_of(step), index))
         elif job.map_side and walk.row.density_at is not None:
             yield Record(channel="marginal", payload=own_density(walk, step, job.map_side, index))
-    if len(lattice):
-        yield Record(channel="grid", payload=particles(replace(step, x=lattice), "grid", index))
+    for name, x in walk.beside.items():
+        yield Record(channel=name, payload=particles(replace(step, x=x), name, index))
 
 
 def size_of(step: PlaneStep) -> float:
     """Typical size of x at a step where it is larger than that of the data, else 1."""
     return max(1.0, (step.signal**2 + step.noise**2) ** 0.5)  # max(1, nan) is 1
-
-
-def square(side: int, reach: float, corners: bool = False) -> Tensor:
-    """side x side points over [-reach, reach] both ways, (side^2, 2), rows from the bottom up: centres of cells, or out to the corners."""
-    places = torch.linspace(-reach, reach, side) if corners else (torch.arange(side) + 0.5) / side * 2 * reach - reach
-    y, x = torch.meshgrid(places, places, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], 1)
 
 
 def arrows(walk: Walk, step: PlaneStep, side: int, index: int) -> Arrows:

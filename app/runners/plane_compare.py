@@ -26,8 +26,8 @@ from models.solvers import SolverError
 REFERENCE = 4
 """The exact end is that of the method's most accurate solver with so many times the largest budget."""
 WALK_SEED = 2_000_003
-EXACT, SCORED = "exact", 500
-"""The word behind a method that asks for its exact answer; points whose likelihood is averaged."""
+EXACT, SCHEDULE, SCORED = "exact", "schedule=", 500
+"""Words behind a method that ask for its exact answer and for a noise schedule; points whose likelihood is averaged."""
 
 Run = Generator[Event, None, Result]
 
@@ -45,12 +45,13 @@ class Entrant:
 
     @classmethod
     def read(cls, words: str) -> Entrant:
-        """From "edm:heun,churn=40", "edm:exact" or "edm"; a solver's own name may hold a comma."""
+        """From "edm:heun,churn=40", "ddpm:ddim,schedule=cosine 0.008", "edm:exact" or "edm"; a solver's own name may hold a comma."""
         name, _, rest = words.partition(":")
         parts = [part.strip() for part in rest.replace(":", ",").split(",") if part.strip()]
-        row = method(name.strip())
+        schedule = next((part.removeprefix(SCHEDULE) for part in parts if part.startswith(SCHEDULE)), "")
+        row = method(name.strip()).with_schedule(schedule)
         solver = row.check_solver(", ".join(part for part in parts if "=" not in part and part != EXACT))
-        knobs = row.settings(read_knobs(tuple(part for part in parts if "=" in part)))
+        knobs = row.settings(read_knobs(tuple(part for part in parts if "=" in part and not part.startswith(SCHEDULE))))
         return cls(words, name.strip(), row, solver, knobs, EXACT in parts)
 
     def end(self, net, noise: Tensor, solver: str, evaluations: int, seed: int):
@@ -68,10 +69,10 @@ def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
     noise = points.start(job.samples, torch.Generator().manual_seed(job.seed))
     rows, done, total = [], 0, len(entrants) * len(job.budgets)
     for entrant in entrants:
-        yield Record(channel="method", payload=card(entrant.name))
+        yield Record(channel="method", payload=card(entrant.name, entrant.row))
         held_out = points.held_out(HELD_OUT, label=label_of(entrant.knobs))
         exact = entrant.exact or (job.exact and entrant.row.exact is not None)
-        net = (yield from prepared(job, ctx, entrant.name, points, key, exact)).net
+        net = (yield from prepared(job, ctx, entrant.name, entrant.row, points, key, exact)).net
         ideal = yield from reference(entrant, net, noise, job)
         nll = likelihood(entrant, net, held_out[:SCORED], points)
         for budget in sorted(set(job.budgets)):
@@ -91,7 +92,7 @@ def compare_plane(job: ComparePlane, ctx: Ctx) -> Run:
 
 def reference(entrant: Entrant, net, noise: Tensor, job: ComparePlane) -> Generator[Event, None, Tensor | None]:
     """Where the exact solution from this noise ends, as near as the most accurate of the method's solvers comes; None if there is none."""
-    if not entrant.row.ode:
+    if not entrant.row.ode or not entrant.row.walks_alone(entrant.solver, entrant.knobs):
         return None
     best = next((one for one in ("rk4", "heun") if one in entrant.row.solvers), entrant.solver)
     try:

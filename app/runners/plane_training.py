@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from app.jobs.plane import PlaneJob
 from app.protocol.events import Event, Preview, Record, Step
-from app.protocol.plane import MethodCard, Particles, PlaneKnobCard, PlaneLoss, PlanePreset
+from app.protocol.plane import MethodCard, Particles, PlaneKnobCard, PlaneLoss, PlanePreset, ScheduleCard
 from app.worker import display
 from app.worker.context import Ctx
 from models.fitting import FitConfig
 from models.plane import data
 from models.plane.data import Cloud
 from models.plane.errors import DivergedError, PlaneError
-from models.plane.method import METHODS, Method, PlaneStep, method
+from models.plane.method import METHODS, Method, PlaneKnob, PlaneStep, method
 from models.solvers import SolverError
 from models.steps import TrainStep
 
@@ -50,18 +50,24 @@ class Trained:
 BOOK: OrderedDict[tuple, Trained] = OrderedDict()
 
 
-def card(name: str) -> MethodCard:
-    """A method for the window."""
-    row = method(name)
-    knobs = tuple(PlaneKnobCard(**vars(knob)) for knob in row.knobs)
+def card(name: str, row: Method | None = None) -> MethodCard:
+    """A method for the window; `row`: under the schedule of a job."""
+    row = row or method(name)
+    knobs = knob_cards(row.knobs)
+    schedules = tuple(ScheduleCard(name=one.name, title=one.title, numbers=knob_cards(one.numbers)) for one in row.schedules)
     presets = tuple(PlanePreset(title=p.title, sentence=p.sentence, settings=tuple(p.settings.items())) for p in row.presets)
     return MethodCard(
         name=name, title=row.title, arxiv=row.arxiv, equation=row.equation, watch_for=row.watch_for, solvers=row.solvers,
         evaluations=row.evaluations, train_steps=row.train_steps, batch_size=row.batch_size, lr=row.lr,
         field=row.field_name if row.field else "", density=row.density_says if row.log_density else "", layers=row.layers is not None,
         backwards=row.forward is not None, exact=row.exact is not None, ode=row.ode, knobs=knobs, presets=presets,
-        any_source=row.any_source,
+        any_source=row.any_source, schedules=schedules,
     )  # fmt: skip
+
+
+def knob_cards(knobs: tuple[PlaneKnob, ...]) -> tuple[PlaneKnobCard, ...]:
+    """For the window."""
+    return tuple(PlaneKnobCard(**vars(knob)) for knob in knobs)
 
 
 def cards() -> tuple[MethodCard, ...]:
@@ -88,9 +94,10 @@ def _data(job: PlaneJob) -> tuple[Cloud, Any]:
     return data.cloud(job.data), job.data
 
 
-def prepared(job: PlaneJob, ctx: Ctx, name: str, cloud: Cloud, key: Any, exact: bool) -> Generator[Event, None, Trained]:
+def prepared(
+    job: PlaneJob, ctx: Ctx, name: str, row: Method, cloud: Cloud, key: Any, exact: bool
+) -> Generator[Event, None, Trained]:
     """The network of a method: the exact answer if wanted, one from the book, or one trained now."""
-    row = method(name)
     if cloud.source is not None and not row.any_source:
         raise PlaneError(f"{row.title} starts in noise only.", hint="Flow matching, rectified flow and reflow start in any cloud.")
     if exact and cloud.source is not None:
@@ -102,7 +109,7 @@ def prepared(job: PlaneJob, ctx: Ctx, name: str, cloud: Cloud, key: Any, exact: 
         return Trained(row.exact(cloud.mixture), (), 0.0)
     config = fit_config(job, row)
     batch = job.batch_size or row.batch_size
-    page = (name, key, config, batch)
+    page = (name, key, config, batch, row.schedule)
     if page not in BOOK:
         BOOK[page] = yield from _train(row, cloud, config, batch, ctx)
         while len(BOOK) > KEPT_NETS:

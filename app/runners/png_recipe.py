@@ -31,6 +31,7 @@ from app.protocol import infotext
 from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict, job_to_dict
 from app.protocol.payloads import Image
+from app.protocol.sizes import size_words
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 OUR_KEY = "glassbox"
@@ -195,7 +196,7 @@ def inflate(data: bytes) -> bytes:
     except zlib.error:
         raise UserError("A compressed text of the file is damaged.") from None
     if stream.unconsumed_tail:
-        raise UserError(f"A compressed text of the file unpacks to more than {MAX_INFLATED // 2**20} MiB; it was refused.")
+        raise UserError(f"A compressed text of the file unpacks to more than {size_words(MAX_INFLATED)}; it was refused.")
     if not stream.eof:
         raise UserError("A compressed text of the file is cut off.")
     return result

@@ -34,7 +34,7 @@ def quadratic(job: Quadratic, ctx: Ctx) -> Run:
         raise UserError(said, hint=f"Descents: {', '.join(maths.DESCENTS)}.")
     A, b = matrix(job)
     start = beginning(job, A, b)
-    land, plane = landscape(A, b, start, job.side)
+    land, plane = landscape(A, b, start, job)
     if land is not None:
         yield Record(channel="landscape", payload=land)
     problem = maths.Quadratic(A, b)  # says what is wrong with an A that has no minimum
@@ -105,7 +105,7 @@ def stationary(A: Tensor, b: Tensor) -> Tensor:
     return torch.zeros_like(b) if flat else torch.linalg.solve(A, b)
 
 
-def landscape(A: Tensor, b: Tensor, start: Tensor, side: int) -> tuple[Landscape | None, Tensor]:
+def landscape(A: Tensor, b: Tensor, start: Tensor, job: Quadratic) -> tuple[Landscape | None, Tensor]:
     """f over a square, and the plane it lies in: (n + 1, 2), two directions over the foot of the plane's origin in x's own coordinates.
 
     Two variables: the x plane itself. More: the axes of the extreme eigenvalues through the stationary point.
@@ -114,8 +114,9 @@ def landscape(A: Tensor, b: Tensor, start: Tensor, side: int) -> tuple[Landscape
     span = torch.eye(2, dtype=A.dtype) if flat else axes[:, [0, -1]]                                    # (n, 2)
     foot = torch.zeros_like(b) if flat else rest
     centre = span.T @ (rest - foot)
-    reach = MARGIN * max(float((span.T @ (start - rest)).abs().max()), 1e-6)
-    plane = torch.cat([span, (span.T @ foot)[None]])
+    far = max(float((span.T @ (start - rest)).abs().max()), 1e-6)
+    reach = job.reach if far <= job.reach else MARGIN * far
+    plane, side = torch.cat([span, (span.T @ foot)[None]]), job.side
     if not side:
         return None, plane
     line = torch.linspace(-reach, reach, side, dtype=A.dtype)

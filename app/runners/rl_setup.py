@@ -12,6 +12,7 @@ from app.protocol import rl as told
 from app.protocol.errors import UserError
 from app.protocol.events import Event, Progress
 from app.protocol.payloads import Result
+from app.protocol.sizes import size_words
 from app.worker.context import Ctx
 from models.rl import gridworld, gym_env, presets, worlds
 from models.rl.algorithms import ALGORITHMS, Algorithm, algorithm
@@ -147,20 +148,13 @@ def memory(chosen: Chosen) -> str:
     s, n, dim = chosen.settings, chosen.n_envs, chosen.spec.obs_dim
     if isinstance(s, OnPolicy):
         check_rollout(n, s.n_steps, dim, getattr(s, "batch_size", 1))
-        return f"A rollout of {n} x {s.n_steps:,} steps takes about {_size(2 * 4 * n * s.n_steps * (dim + 8))}."
+        return f"A rollout of {n} x {s.n_steps:,} steps takes about {size_words(2 * 4 * n * s.n_steps * (dim + 8))}."
     if isinstance(s, DDPGSettings):
         actions = chosen.spec.actions.dim if isinstance(chosen.spec.actions, Box) else 1
         needed = 4 * s.buffer_size * (2 * dim + actions + 2)
         check_memory(f"A replay buffer of {s.buffer_size:,} steps", needed)
-        return f"The replay buffer of {s.buffer_size:,} steps takes {_size(needed)}."
+        return f"The replay buffer of {s.buffer_size:,} steps takes {size_words(needed)}."
     return "Nothing is stored: every step is learned from once."
-
-
-def _size(count: int) -> str:
-    for unit, bytes_ in (("GiB", 2**30), ("MiB", 2**20)):
-        if count >= bytes_:
-            return f"{count / bytes_:.1f} {unit}"
-    return f"{count / 1024:.0f} KiB"
 
 
 # --- for people ---

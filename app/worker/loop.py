@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from app.protocol import commands, events
 from app.protocol.encoding import summary
 from app.protocol.errors import ErrorReport, UserError, report
+from app.protocol.sizes import size_words
 from app.protocol.status import WorkerStatus
 from app.worker.backend import Backend, TorchBackend
 from app.worker.context import Breath, CancelRun, Ctx, choose_seed
@@ -278,7 +279,7 @@ class GpuWorker:
     def _memory_report(self, original: ErrorReport) -> ErrorReport:
         used, kind = self._backend.memory()
         place = "the device" if kind == "GPU" else "main memory"
-        hint = f"Glassbox holds {used / 1e9:.1f} GB of {place}. Choose a smaller size, fewer pictures at once, or end parked runs."
+        hint = f"Glassbox holds {size_words(used)} of {place}. Choose a smaller size, fewer pictures at once, or end parked runs."
         return dataclasses.replace(original, kind="memory", title="There is not enough memory for this run.", hint=hint)
 
     def _end(self, run: Run, event: events.Event) -> None:

@@ -116,8 +116,12 @@ def exact(mixture: Mixture) -> Pair:
     return Pair(ExactNoise(mixture), ExactClassifier(mixture))
 
 
-def train(net: Pair, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterator[TrainStep]:
-    """Both at once, on the same noised points: squared error of the noise plus cross-entropy of the label, VP's levels."""
+def train(net: Pair, cloud: Cloud, config: FitConfig, batch_size: int, *, labelled: bool) -> Iterator[TrainStep]:
+    """Both at once, on the same noised points: squared error of the noise plus cross-entropy of the label, VP's levels.
+
+    Unless `labelled`, the noise model never sees a label: a classifier leads the plain score, and a network that learns it from a sixth
+    of its examples only (those whose label is dropped) makes twice the error there, which no classifier mends.
+    """
     if cloud.classes < 2:
         raise PlaneError(f"{cloud.title} has one part only: there is nothing to guide to.", hint="Choose data with labels, such as moons.")
     net.model.seen.fill_(cloud.classes)
@@ -127,7 +131,7 @@ def train(net: Pair, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterat
         m, s = _VP.levels(len(x0), generator)
         eps = torch.randn(x0.shape, generator=generator)
         x = column(m, x0) * x0 + column(s, x0) * eps
-        given = noise_model.dropped(labels, net.model.net.null, generator)
+        given = noise_model.dropped(labels, net.model.net.null, generator) if labelled else None
         noise = (net.model(x, m, s, given) - eps).square().mean()
         told = nn.functional.cross_entropy(net.classifier.logits(x, m, s), labels)
         return noise + told, {"noise": float(noise.detach()), "classifier": float(told.detach())}
@@ -189,9 +193,10 @@ _PRESETS = (
 )
 
 
-def _row(title: str, arxiv: str, equation: str, watch_for: str, guide: sde.Guide) -> Method:
+def _row(title: str, arxiv: str, equation: str, watch_for: str, guide: sde.Guide, *, labelled: bool) -> Method:
     return replace(
-        sde.row(_VP, equation, watch_for, _PRESETS, guide), title=title, arxiv=arxiv, build=build, train=train, exact=exact,
+        sde.row(_VP, equation, watch_for, _PRESETS, guide), title=title, arxiv=arxiv, build=build, exact=exact,
+        train=partial(train, labelled=labelled),
         knobs=(_SCALE, _PART, TOLERANCE, sde.CORRECTIONS, sde.RATIO), log_density=None, density_says="",
         report=partial(against_scale, guide), plots=plots, parts=partial(parts, guide),
     )  # fmt: skip
@@ -201,11 +206,11 @@ CLASSIFIER = _row(
     "Classifier guidance", "2105.05233", "score = s(x) + w ∇ log p(y | x, t), on the VP path",
     "As w grows the points move away from where the classifier doubts, towards the far side of their part and beyond it. That is not "
     "the law p(x) p(y | x)^w, although each step follows its score.",
-    by_classifier,
+    by_classifier, labelled=False,
 )  # fmt: skip
 CLASSIFIER_FREE = _row(
     "Classifier-free guidance", "2207.12598", "score = s(x) + w (s(x | y) − s(x)), on the VP path",
     "No classifier: the push is the difference of two answers of one network. With exact scores the points are those of classifier "
     "guidance; trained, compare them on the same noise.",
-    by_difference,
+    by_difference, labelled=True,
 )  # fmt: skip

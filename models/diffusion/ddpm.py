@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -31,7 +32,8 @@ from models.diffusion.noise_model import GUIDANCE, LABEL, ExactNoise, NoiseModel
 from models.diffusion.schedule import NoiseSchedule
 from models.fitting import FitConfig
 from models.plane.data import Cloud
-from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
+from models.plane.errors import PlaneError
+from models.plane.method import Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset, Schedule
 from models.steps import TrainStep
 
 Predict = Callable[[Tensor, int], Tensor]
@@ -123,7 +125,7 @@ def walk(
         noisy = deviation > 0 and s >= 0  # the data get no noise, whatever the variance
         x = mean + deviation * torch.randn(x.shape, generator=generator, dtype=x.dtype) if noisy else mean
         says = chain_says(ab_t, ab_s, deviation if noisy else 0.0, sampler)
-        yield replace(step(schedule, x, s, i, last=i == len(times) - 1, x0=x0), says=says)
+        yield replace(step(schedule, x, s, i, last=i == len(times) - 1), says=says)
 
 
 def invert(
@@ -140,7 +142,7 @@ def invert(
         _, eps = clean_and_noise(prediction, predict(x, told), x, signal_share(schedule, told))
         x0 = (x - math.sqrt(1 - ab_s) * eps) / math.sqrt(ab_s)
         x = ddim_mean(x0, eps, signal_share(schedule, t))
-        yield step(schedule, x, t, i, last=i == len(times), x0=x0)
+        yield step(schedule, x, t, i, last=i == len(times))
 
 
 def chain_says(ab_t: float, ab_s: float, deviation: float, sampler: str) -> str:
@@ -153,11 +155,11 @@ def chain_says(ab_t: float, ab_s: float, deviation: float, sampler: str) -> str:
     return f"x = {clean:.3g} x̂₀ + {kept:.3g} x{tail}"
 
 
-def step(schedule: NoiseSchedule, x: Tensor, t: int, evaluations: int, *, last: bool, x0: Tensor | None = None) -> PlaneStep:
+def step(schedule: NoiseSchedule, x: Tensor, t: int, evaluations: int, *, last: bool) -> PlaneStep:
     """The state after link t (-1: the data); its clock runs from 0 to 1."""
     ab = signal_share(schedule, t)
     return PlaneStep(
-        x=x, time=(t + 1) / schedule.n_steps, signal=math.sqrt(ab), noise=math.sqrt(1 - ab), evaluations=evaluations, last=last, x0=x0,
+        x=x, time=(t + 1) / schedule.n_steps, signal=math.sqrt(ab), noise=math.sqrt(1 - ab), evaluations=evaluations, last=last,
     )  # fmt: skip
 
 
@@ -173,48 +175,59 @@ LARGE = PlaneKnob(
 )  # fmt: skip
 
 
-COSINE = PlaneKnob(
-    name="cosine", title="Cosine schedule", default=0, lo=0, hi=1, whole=True,
-    help="0: beta rises evenly from 0.0001 to 0.02. 1: the cosine schedule, which leaves more signal in the middle of the way.",
-)  # fmt: skip
+LEAST_SIGNAL = 4e-5
+"""Share of the signal at which a chain ends (that of the linear one's last link): further links would leave a guess of x0 in which the
+error of eps is multiplied by hundreds and more."""
 
 
-@cache
-def chains() -> tuple[NoiseSchedule, NoiseSchedule]:
-    """The linear and the cosine chain, this one cut where less signal is left than at the other's end (its last links would leave a
-    guess of eps multiplied by ten thousands). A network knows levels and no links, so one training serves both."""
-    linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
-    return linear, NoiseSchedule("cosine", cosine.alphas_cumprod[cosine.alphas_cumprod >= linear.alphas_cumprod[-1]])
+def cut(chain: NoiseSchedule) -> NoiseSchedule:
+    """The chain as far as there is signal left."""
+    return NoiseSchedule(chain.name, chain.alphas_cumprod[chain.alphas_cumprod >= LEAST_SIGNAL])
 
 
-def chain_of(knobs: Knobs) -> NoiseSchedule:
-    """The chain that the knobs ask for."""
-    return chains()[int(knobs["cosine"])]
+def linear(low: float = 1e-4, high: float = 0.02) -> NoiseSchedule:
+    """beta rises evenly."""
+    if low > high:
+        raise PlaneError(f"β cannot fall: it begins at {low:g} and ends at {high:g}.", hint="Exchange the two.")
+    return cut(NoiseSchedule.from_betas("linear", torch.linspace(low, high, LINKS, dtype=torch.float64)))
 
 
-def _levels(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """sqrt(ab) and sqrt(1 - ab) (n,) at n links drawn uniformly, half of them of either chain."""
-    shares = torch.cat([chain.alphas_cumprod for chain in chains()])
-    share = shares[torch.randint(len(shares), (n,), generator=generator)]
+def by_hand(*shares: float) -> NoiseSchedule:
+    """Through shares of the signal that must fall."""
+    for number, (before, after) in enumerate(pairwise(shares), 1):
+        if after >= before:
+            raise PlaneError(f"ᾱ must fall from left to right: point {number} is {before:g}, point {number + 1} is {after:g}.",
+                             hint="Noise is only ever added.")  # fmt: skip
+    return cut(NoiseSchedule.through("by hand", shares, LINKS))
+
+
+def levels_of(chain: NoiseSchedule, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """sqrt(ab) and sqrt(1 - ab) (n,) at n links drawn uniformly."""
+    share = chain.alphas_cumprod[torch.randint(chain.n_steps, (n,), generator=generator)]
     return share.sqrt().float(), (1 - share).sqrt().float()
 
 
-def plots(net: nn.Module, facts: dict, knobs: Knobs) -> tuple[Plot, ...]:
-    """The share of the signal, and the ratio of signal to noise, along both chains."""
-    shares = {chain.name: chain.alphas_cumprod[::10] for chain in chains()}
+def course(chain: NoiseSchedule) -> tuple[Tensor, Tensor, Tensor]:
+    """Times, signal and noise at every tenth link and the last."""
+    links = torch.tensor(sorted({*range(0, chain.n_steps, 10), chain.n_steps - 1}))
+    share = chain.alphas_cumprod[links]
+    return (links + 1).double() / chain.n_steps, share.sqrt(), (1 - share).sqrt()
+
+
+def plots(chain: NoiseSchedule) -> tuple[Plot, ...]:
+    """The share of the signal, and the ratio of signal to noise, along the chain and along the papers' two, as far as they are others."""
+    papers = {"DDPM's linear β": linear(), "cosine": cut(NoiseSchedule.cosine(LINKS))}
+    others = {name: one for name, one in papers.items() if not torch.equal(one.alphas_cumprod, chain.alphas_cumprod)}
+    shares = {name: one.alphas_cumprod[::10] for name, one in ({"this chain": chain} | others).items()}
     ratios = {name: share / (1 - share) for name, share in shares.items()}
     return (
-        Plot(title="Share of the signal", x="t / 1000", y="ᾱ", clock="time", curves=_over_links(shares)),
-        Plot(title="Signal over noise", x="t / 1000", y="ᾱ / (1 − ᾱ)", clock="time", log_y=True, curves=_over_links(ratios)),
+        Plot(title="Share of the signal", x="t / T", y="ᾱ", clock="time", curves=_over_links(shares)),
+        Plot(title="Signal over noise", x="t / T", y="ᾱ / (1 − ᾱ)", clock="time", log_y=True, curves=_over_links(ratios)),
     )
 
 
 def _over_links(values: dict[str, Tensor]) -> dict[str, tuple[tuple[float, float], ...]]:
     return {name: tuple((k / len(one), value) for k, value in enumerate(one.tolist(), 1)) for name, one in values.items()}
-
-
-def _train(net: NoiseModel, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterator[TrainStep]:
-    yield from noise_model.train(net, cloud, config, batch_size, _levels)
 
 
 def predict_of(schedule: NoiseSchedule, model: nn.Module) -> Predict:
@@ -229,10 +242,9 @@ def predict_of(schedule: NoiseSchedule, model: nn.Module) -> Predict:
 
 
 def _walk(
-    net: nn.Module, noise: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
+    chain: NoiseSchedule, net: nn.Module, noise: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
     model = noise_model.under(net, knobs)
-    chain = chain_of(knobs)
     times = stops(chain, min(chain.n_steps, max(1, evaluations // model.passes)))
     variance = "large" if knobs["large_variance"] else "small"
     for at in walk(predict_of(chain, model), noise, chain, times, generator, sampler=solver, eta=knobs["eta"], variance=variance):
@@ -240,39 +252,82 @@ def _walk(
 
 
 def _forward(
-    net: nn.Module, x: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
+    chain: NoiseSchedule, net: nn.Module, x: Tensor, *, solver: str, evaluations: int, generator: torch.Generator, knobs: Knobs
 ) -> Iterator[PlaneStep]:
     """DDIM inversion, whatever the solver: DDPM's noise cannot be undone."""
     model = noise_model.under(net, knobs)
-    chain = chain_of(knobs)
     times = stops(chain, min(chain.n_steps, max(1, evaluations // model.passes)))[-2::-1]
     for at in invert(predict_of(chain, model), x, chain, times):
         yield replace(at, evaluations=at.evaluations * model.passes)
 
 
 @torch.no_grad()
-def _field(net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
+def _field(chain: NoiseSchedule, net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
     """The score, `-eps / sqrt(1 - ab)`."""
-    chain = chain_of(knobs)
-    ab = signal_share(chain, max(0, round(time * chain.n_steps) - 1))
-    return -noise_model.under(net, knobs)(x, math.sqrt(ab), math.sqrt(1 - ab)) / math.sqrt(1 - ab)
+    t = max(0, round(time * chain.n_steps) - 1)
+    return -predict_of(chain, noise_model.under(net, knobs))(x, t) / math.sqrt(1 - signal_share(chain, t))
 
 
-DDPM = Method(
-    title="DDPM / DDIM", arxiv="2006.11239",
-    equation="x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε; back: x_s = √ᾱ_s x̂₀ + √(1 − ᾱ_s − d²) ε̂ + d z, T = 1000 links",
-    watch_for="At first the guessed x₀ is the middle of everything, and only late does it choose a place. DDIM gets by with a twentieth of "
-    "the steps, DDPM with so few gets blurred.",
-    build=NoiseModel, train=_train, walk=_walk, forward=_forward, field=_field, field_name="score", exact=ExactNoise,
-    solvers=("ddim", "ddpm"), evaluations=50, knobs=(ETA, LARGE, COSINE, GUIDANCE, LABEL), ode=True, plots=plots,
-    presets=(
-        Preset(title="DDIM, 50 steps", sentence="Deterministic: the same noise, the same point.",
-               settings={"solver": "ddim", "evaluations": 50}),
-        Preset(title="DDPM, 1000 steps", sentence="The whole chain, with fresh noise in every link.",
-               settings={"solver": "ddpm", "evaluations": 1000}),
-        Preset(title="Cosine, 20 steps", sentence="A schedule that spends more of few links where the shape is decided.",
-               settings={"solver": "ddim", "evaluations": 20, "cosine": 1}),
-        Preset(title="DDPM, 20 steps", sentence="With so few links the noise of each is too coarse.",
-               settings={"solver": "ddpm", "evaluations": 20, "large_variance": 1}),
+@torch.no_grad()
+def _clean(chain: NoiseSchedule, net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
+    """The guessed x0; before the first link the points are the data themselves."""
+    t = round(time * chain.n_steps) - 1
+    if t < 0:
+        return x
+    return clean_and_noise("epsilon", predict_of(chain, noise_model.under(net, knobs))(x, t), x, signal_share(chain, t))[0]
+
+
+def row(chain: NoiseSchedule) -> Method:
+    """The method on a chain: trained at its links, walked along them."""
+
+    def train(net: NoiseModel, cloud: Cloud, config: FitConfig, batch_size: int) -> Iterator[TrainStep]:
+        yield from noise_model.train(net, cloud, config, batch_size, partial(levels_of, chain))
+
+    return Method(
+        title="DDPM / DDIM", arxiv="2006.11239",
+        equation=f"x_t = √ᾱ_t x₀ + √(1 − ᾱ_t) ε; back: x_s = √ᾱ_s x̂₀ + √(1 − ᾱ_s − d²) ε̂ + d z, T = {chain.n_steps} links",
+        watch_for="At first the guessed x₀ is the middle of everything, and only late does it choose a place. DDIM gets by with a "
+        "twentieth of the steps, DDPM with so few gets blurred.",
+        build=NoiseModel, train=train, walk=partial(_walk, chain), forward=partial(_forward, chain), field=partial(_field, chain),
+        field_name="score", clean=partial(_clean, chain), exact=ExactNoise, solvers=("ddim", "ddpm"), evaluations=50,
+        knobs=(ETA, LARGE, GUIDANCE, LABEL), ode=True, noisy=lambda solver, knobs: solver == "ddpm" or knobs["eta"] > 0,
+        plots=lambda net, facts, knobs: plots(chain), levels=partial(course, chain), schedules=SCHEDULES, presets=PRESETS,
+    )  # fmt: skip
+
+
+LINKS = 1000
+_BY_HAND = (0.9995, 0.95, 0.8, 0.5, 0.2, 0.04, 0.0005)
+SCHEDULES = (
+    Schedule(
+        name="linear", title="Linear β", row=lambda low, high: row(linear(low, high)),
+        numbers=(
+            PlaneKnob(name="beta_min", title="First β", default=1e-4, lo=1e-5, hi=0.05, help="Variance of the noise of the first link."),
+            PlaneKnob(name="beta_max", title="Last β", default=0.02, lo=1e-4, hi=0.2, help="Variance of the noise of the last link."),
+        ),
+    ),
+    Schedule(
+        name="cosine", title="Cosine", row=lambda offset: row(cut(NoiseSchedule.cosine(LINKS, offset))),
+        numbers=(
+            PlaneKnob(name="offset", title="Offset", default=0.008, lo=0.001, hi=0.5,
+                      help="Keeps the first links from adding next to nothing; the paper takes 0.008."),
+        ),
+    ),
+    Schedule(
+        name="hand", title="By hand", row=lambda *shares: row(by_hand(*shares)),
+        numbers=tuple(
+            PlaneKnob(name=f"share_{k}", title=f"ᾱ {k}", default=share, lo=LEAST_SIGNAL, hi=0.9999, help="Share of the signal left there.")
+            for k, share in enumerate(_BY_HAND, 1)
+        ),
     ),
 )  # fmt: skip
+PRESETS = (
+    Preset(title="DDIM, 50 steps", sentence="Deterministic: the same noise, the same point.",
+           settings={"solver": "ddim", "evaluations": 50}),
+    Preset(title="DDPM, 1000 steps", sentence="The whole chain, with fresh noise in every link.",
+           settings={"solver": "ddpm", "evaluations": 1000}),
+    Preset(title="Cosine, 20 steps", sentence="A schedule that spends more of few links where the shape is decided.",
+           settings={"solver": "ddim", "evaluations": 20, "schedule": "cosine"}),
+    Preset(title="DDPM, 20 steps", sentence="With so few links the noise of each is too coarse.",
+           settings={"solver": "ddpm", "evaluations": 20, "large_variance": 1}),
+)  # fmt: skip
+DDPM = row(linear())

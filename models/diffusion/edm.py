@@ -253,7 +253,7 @@ def walk(
         y = y_next
         up = f"σ = {sigma:.3g}" + (f" raised to {raised:.3g}" if share else "")
         yield PlaneStep(
-            x=y, time=sigma_next, signal=1.0, noise=sigma_next, evaluations=evaluations, last=i == n, x0=x0,
+            x=y, time=sigma_next, signal=1.0, noise=sigma_next, evaluations=evaluations, last=i == n,
             says=f"y += ({sigma_next:.3g} − {raised:.3g}) (y − D(y; σ)) / σ, {up}",
         )  # fmt: skip
 
@@ -420,16 +420,20 @@ def _row(formula: Formula, equation: str, watch_for: str, presets: tuple[Preset,
         sigma = max(time, formula.sigma_min)
         return (torch.no_grad()(under(net, knobs))(x, sigma) - x) / sigma**2
 
+    def clean(net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
+        return torch.no_grad()(under(net, knobs))(x, time) if time else x
+
     def log_density(net: nn.Module, x: Tensor, knobs: Knobs) -> Tensor:
         return log_likelihood(under(net, knobs), x, formula.sigma_min, formula.sigma_max, tolerance=knobs["tolerance"])[0]
 
     return Method(
         title=formula.title, arxiv="2206.00364", equation=equation, watch_for=watch_for, build=partial(Preconditioned, formula),
-        train=train, walk=partial(_walk, formula), forward=partial(_forward, formula), field=field, field_name="score",
+        train=train, walk=partial(_walk, formula), forward=partial(_forward, formula), field=field, field_name="score", clean=clean,
         log_density=log_density, density_says="the ODE's own law, by dopri5 to the tolerance, with the exact divergence",
         exact=ExactDenoiser, solvers=SOLVERS, evaluations=39,
         knobs=(TOLERANCE, CHURN, CHURN_LOW, CHURN_HIGH, CHURN_NOISE, START, GUIDANCE, LABEL),
-        presets=presets, ode=True, plots=lambda net, facts, knobs: plots(formula),
+        presets=presets, ode=True, noisy=lambda solver, knobs: solver in SOLVERS[:2] and knobs["churn"] > 0,
+        plots=lambda net, facts, knobs: plots(formula),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -139,6 +140,12 @@ def field(net, x: Tensor, time: float, knobs: Knobs) -> Tensor:
     return velocity_of(net)(x, time)
 
 
+def clean(net, x: Tensor, time: float, knobs: Knobs, sigma_min: float = 0.0) -> Tensor:
+    """E[X1 | X_t = x]: the chord's two equations, for X_t and for v, solved for X1."""
+    keep = 1 - sigma_min
+    return keep * x + (1 - keep * time) * velocity_of(net)(x, time)
+
+
 DENSITY_STEPS = 24
 
 
@@ -186,10 +193,11 @@ class Reflow(nn.Module):
         super().__init__()
         self.rounds = nn.ModuleList(PlaneNet(seed) for _ in range(ROUNDS))
         self.one_step = PlaneNet(seed)
+        self.begun = ROUNDS  # rounds whose training has begun, or is over
 
     def at(self, knobs: Knobs) -> nn.Module:
-        """The round that the knobs ask for."""
-        return self.rounds[int(knobs["round"]) - 1]
+        """The round that the knobs ask for; while it trains, the last one that there is."""
+        return self.rounds[min(int(knobs["round"]), self.begun) - 1]
 
 
 class Pairs:
@@ -214,6 +222,7 @@ def train_reflow(net: Reflow, cloud: Cloud, config: FitConfig, batch_size: int) 
     lengths = [max(1, round(share * config.steps)) for share in SHARES]
     total, before = sum(lengths), 0
     for index, length in enumerate(lengths):
+        net.begun = min(index + 1, ROUNDS)
         part = replace(config, steps=length, warmup=min(config.warmup, max(1, length // 4)), seed=config.seed + index)
         for step in _round(net, index, cloud, part, batch_size):
             yield replace(step, step=before + step.step, total=total, metrics={**step.metrics, "round": index + 1})
@@ -278,7 +287,7 @@ RECTIFIED_FLOW = Method(
     equation="dx/dt = v(x, t),  v learned as E[X1 - X0 | X_t],  X_t = t X1 + (1 - t) X0",
     watch_for="Paths bend where the chords of training would have crossed: the flow keeps the marginals and never crosses itself. "
     "Few Euler steps cut those bends, which is what reflow mends.",
-    build=build, train=train, walk=walk, forward=forward, field=field, field_name="velocity", log_density=log_density,
+    build=build, train=train, walk=walk, forward=forward, field=field, field_name="velocity", clean=clean, log_density=log_density,
     density_says="of the flow itself, exact divergence, 24 steps of Runge-Kutta 4", exact=ExactVelocity, report=report, chords=chords,
     any_source=True, solvers=SOLVERS, evaluations=40, ode=True, lr=1e-2, knobs=(TOLERANCE,),
     presets=(
@@ -293,7 +302,8 @@ FLOW_MATCHING = replace(
     equation=f"dx/dt = v(x, t),  v learned as E[X1 - (1 - s) X0 | X_t],  X_t = t X1 + (1 - (1 - s) t) X0,  s = {SIGMA_MIN}",
     watch_for="All particles move at once and at nearly constant speed, unlike diffusion, where most happens near the end. "
     f"A trace of noise, {SIGMA_MIN} of the data's size, is left on purpose: the path of a point is a Gaussian at every time.",
-    train=train_matching, walk=walk_matching, exact=lambda mixture: ExactVelocity(mixture, SIGMA_MIN),
+    train=train_matching, walk=walk_matching, clean=partial(clean, sigma_min=SIGMA_MIN),
+    exact=lambda mixture: ExactVelocity(mixture, SIGMA_MIN),
 )  # fmt: skip
 
 REFLOW = replace(
@@ -303,6 +313,7 @@ REFLOW = replace(
     "The ends drift a little, since every round learns from the last one's samples and not from data.",
     build=Reflow, train=train_reflow, walk=walk_reflow, forward=forward_reflow,
     field=lambda net, x, time, knobs: field(net.at(knobs), x, time, knobs),
+    clean=lambda net, x, time, knobs: clean(net.at(knobs), x, time, knobs),
     log_density=lambda net, x, knobs: log_density(net.at(knobs), x, knobs), exact=None, report=report_reflow,
     plots=plots_reflow, chords=chords_reflow,
     solvers=(*SOLVERS, ONE_STEP), train_steps=3000,

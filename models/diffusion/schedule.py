@@ -22,7 +22,7 @@ Read next: `samplers.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,11 +56,20 @@ class NoiseSchedule:
         return cls.from_betas("linear", torch.linspace(1e-4, 0.02, n_steps, dtype=torch.float64))
 
     @classmethod
-    def cosine(cls, n_steps: int = 1000) -> NoiseSchedule:
+    def cosine(cls, n_steps: int = 1000, offset: float = 0.008) -> NoiseSchedule:
         """Nichol and Dhariwal's: `ab = f(t) / f(0)`, `f = cos^2((t/T + .008) / 1.008 pi/2)`, beta <= .999."""
         time = torch.linspace(0, 1, n_steps + 1, dtype=torch.float64)
-        level = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+        level = torch.cos((time + offset) / (1 + offset) * math.pi / 2) ** 2
         return cls.from_betas("cosine", (1 - level[1:] / level[:-1]).clamp(max=0.999))
+
+    @classmethod
+    def through(cls, name: str, shares: Sequence[float], n_steps: int = 1000) -> NoiseSchedule:
+        """A curve by hand: `alphas_cumprod` passes through falling shares, evenly spaced from t = 0 to 1, smoothly in the logarithm of
+        signal over noise, and falls everywhere."""
+        values = np.array(shares)
+        time = np.arange(1, n_steps + 1) / n_steps
+        ratio = rising_cubic(np.linspace(0, 1, len(values)), np.log((1 - values) / values), time)
+        return cls(name, torch.from_numpy(1 / (1 + np.exp(ratio))))
 
     @property
     def n_steps(self) -> int:
@@ -91,6 +100,20 @@ class NoiseSchedule:
         """The time at which training held noise sigma: the inverse of `t_to_sigma`; 0 for sigma = 0."""
         log_sigmas = self.sigmas.log().numpy()
         return float(np.interp(math.log(max(sigma, 1e-10)), log_sigmas, np.arange(self.n_steps)))
+
+
+def rising_cubic(knots: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """A smooth curve through rising values at evenly spaced knots that never falls (Fritsch and Carlson 1980).
+
+    Cubic pieces; the slope at a knot is the harmonic mean of those of the lines beside it, which is small enough for that.
+    """
+    gap = knots[1] - knots[0]
+    line = np.diff(values) / gap
+    slope = np.concatenate([line[:1], 2 * line[1:] * line[:-1] / (line[1:] + line[:-1]), line[-1:]])
+    k = np.clip(np.searchsorted(knots, at) - 1, 0, len(line) - 1)
+    u = (at - knots[k]) / gap
+    bend = slope[k] + slope[k + 1] - 2 * line[k]
+    return values[k] + gap * u * (slope[k] + u * (line[k] - slope[k] - (1 - u) * bend))
 
 
 NOISE_SCHEDULES: dict[str, Callable[[], NoiseSchedule]] = {

@@ -32,7 +32,8 @@ from models.diffusion import noise_model
 from models.diffusion.noise_model import GUIDANCE, LABEL, ExactNoise, NoiseModel
 from models.fitting import FitConfig
 from models.plane.data import Cloud
-from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
+from models.plane.errors import PlaneError
+from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset, Schedule
 from models.solvers import ADAPTIVE, FIXED, TITLES, along, evenly, final, with_divergence
 from models.steps import TrainStep
 
@@ -138,6 +139,16 @@ def score_of(sde: Sde, model: nn.Module) -> Score:
         return -model(x, m, s) / s
 
     return score
+
+
+def clean_of(sde: Sde, model: nn.Module) -> Score:
+    """E[x0 | x_t] that a noise model implies, `(x - s eps) / m`; at time 0 the points are the data themselves."""
+
+    def clean(x: Tensor, t: float) -> Tensor:
+        m, s = sde.at(t)
+        return (x - s * model(x, m, s)) / m if s else x
+
+    return clean
 
 
 def flow_of(sde: Sde, score: Score) -> Score:
@@ -322,8 +333,7 @@ SHOWN = 97
 
 def plots(sde: Sde) -> tuple[Plot, ...]:
     """How much signal and noise there is at each time, and what the equation does there."""
-    t = torch.linspace(sde.t_end, 1.0, SHOWN, dtype=torch.float64)
-    m, s = sde.signal(t), sde.noise(t)
+    t, m, s = course(sde)
     what = {
         "Signal and noise": ("m, s", {"signal m": m, "noise s": s}, False),
         "Signal over noise": ("m² / s²", {"m² / s²": (m / s) ** 2}, True),
@@ -335,6 +345,12 @@ def plots(sde: Sde) -> tuple[Plot, ...]:
     )
 
 
+def course(sde: Sde) -> tuple[Tensor, Tensor, Tensor]:
+    """Times, signal and noise."""
+    t = torch.linspace(sde.t_end, 1.0, SHOWN, dtype=torch.float64)
+    return t, sde.signal(t), sde.noise(t)
+
+
 def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], guide: Guide = noise_model.under) -> Method:
     """A method that walks this SDE with a noise model; `guide(net, knobs)` gives the model to ask."""
 
@@ -344,47 +360,90 @@ def row(sde: Sde, equation: str, watch_for: str, presets: tuple[Preset, ...], gu
     def field(net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
         return torch.no_grad()(score_of(sde, guide(net, knobs)))(x, max(time, sde.t_end))
 
+    def clean(net: nn.Module, x: Tensor, time: float, knobs: Knobs) -> Tensor:
+        return torch.no_grad()(clean_of(sde, guide(net, knobs)))(x, time)
+
     def log_density(net: nn.Module, x: Tensor, knobs: Knobs) -> Tensor:
         return log_likelihood(sde, score_of(sde, guide(net, knobs)), x, tolerance=knobs["tolerance"])[0]
 
     return Method(
         title=sde.title, arxiv="2011.13456", equation=equation, watch_for=watch_for, build=NoiseModel, train=train,
-        walk=partial(walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", log_density=log_density,
-        density_says="the ODE's own law, by dopri5 to the tolerance, with the exact divergence", exact=ExactNoise,
+        walk=partial(walk, sde, guide), forward=partial(_forward, sde, guide), field=field, field_name="score", clean=clean,
+        log_density=log_density, density_says="the ODE's own law, by dopri5 to the tolerance, with the exact divergence", exact=ExactNoise,
         solvers=(*ODE_SOLVERS, *PREDICTORS), evaluations=100, knobs=(TOLERANCE, CORRECTIONS, RATIO, GUIDANCE, LABEL), presets=presets,
-        ode=True, plots=lambda net, facts, knobs: plots(sde),
+        ode=True, noisy=lambda solver, knobs: solver in PREDICTORS, plots=lambda net, facts, knobs: plots(sde), levels=partial(course, sde),
     )  # fmt: skip
 
 
 _BACK = "back: dx = [f − g² score] dt + g dw, or dx = [f − g²/2 score] dt"
-VP = row(
-    vp(), f"dx = −b/2 x dt + √b dw, b = 0.1 + 19.9 t; {_BACK}",
-    "The cloud keeps its size while the shape drowns in noise. The ODE's lines are smooth and the SDE's paths shiver, yet both end in the "
-    "same law.",
-    (
-        Preset(title="ODE", sentence="Smooth lines: the same noise always ends in the same point.",
-               settings={"solver": "heun", "evaluations": 100}),
-        Preset(title="ODE to a tolerance", sentence="Dopri5 takes as many evaluations as the tolerance asks for, and they are counted.",
-               settings={"solver": ADAPTIVE, "tolerance": 1e-3}),
-        Preset(title="SDE", sentence="Shivering paths, the same law.", settings={"solver": "euler-maruyama", "evaluations": 500}),
-        Preset(title="Corrector", sentence="A third of the evaluations predict, the others are Langevin steps at the level reached.",
-               settings={"solver": "reverse-diffusion", "evaluations": 300, "corrections": 2, "ratio": 0.16}),
-    ),
-)  # fmt: skip
-SUBVP = row(
-    subvp(), f"dx = −b/2 x dt + √(b (1 − exp(−2I))) dw; {_BACK}",
-    "It adds less noise than VP, so the cloud shrinks before it grows into noise. Compare the two at one noise level: the marginals agree "
-    "but for scale.",
-    (Preset(title="ODE", sentence="Less noise on the way than VP.", settings={"solver": "heun", "evaluations": 100}),),
-)  # fmt: skip
-VE = row(
-    ve(), f"dx = √(dσ²/dt) dw, σ = 0.01 · 1000^t; {_BACK}",
-    "Nothing pulls the points inwards, so the noise explodes to ten times the size of the data. Half of the way is spent in noise that "
-    "hides the shape.",
-    (
-        Preset(title="VE explodes", sentence="From ten times the data's size the points fall in; watch the axes.",
-               settings={"solver": "heun", "evaluations": 100}),
-        Preset(title="Predictor-corrector", sentence="Langevin steps with r = 0.16 after each step, the paper's sampler.",
-               settings={"solver": "reverse-diffusion", "evaluations": 400, "corrections": 1}),
-    ),
-)  # fmt: skip
+
+
+def rising(low: float, high: float, what: str) -> tuple[float, float]:
+    """Both ends of a schedule; PlaneError unless it rises."""
+    if low >= high:
+        raise PlaneError(f"{what} must rise: it begins at {low:g} and ends at {high:g}.", hint="Choose a larger end or a smaller start.")
+    return low, high
+
+
+def vp_row(low: float = 0.1, high: float = 20.0) -> Method:
+    """VP with b from low to high."""
+    return replace(row(
+        vp(*rising(low, high, "b")), f"dx = −b/2 x dt + √b dw, b = {low:g} + {high - low:g} t; {_BACK}",
+        "The cloud keeps its size while the shape drowns in noise. The ODE's lines are smooth and the SDE's paths shiver, yet both end in "
+        "the same law.",
+        (
+            Preset(title="ODE", sentence="Smooth lines: the same noise always ends in the same point.",
+                   settings={"solver": "heun", "evaluations": 100}),
+            Preset(title="ODE to a tolerance", sentence="Dopri5 takes as many evaluations as the tolerance asks for, and they are counted.",
+                   settings={"solver": ADAPTIVE, "tolerance": 1e-3}),
+            Preset(title="SDE", sentence="Shivering paths, the same law.", settings={"solver": "euler-maruyama", "evaluations": 500}),
+            Preset(title="Corrector", sentence="A third of the evaluations predict, the others are Langevin steps at the level reached.",
+                   settings={"solver": "reverse-diffusion", "evaluations": 300, "corrections": 2, "ratio": 0.16}),
+        ),
+    ), schedules=(_by_beta(vp_row),))  # fmt: skip
+
+
+def subvp_row(low: float = 0.1, high: float = 20.0) -> Method:
+    """Sub-VP with b from low to high."""
+    return replace(row(
+        subvp(*rising(low, high, "b")), f"dx = −b/2 x dt + √(b (1 − exp(−2I))) dw, b = {low:g} + {high - low:g} t; {_BACK}",
+        "It adds less noise than VP, so the cloud shrinks before it grows into noise. Compare the two at one noise level: the marginals "
+        "agree but for scale.",
+        (Preset(title="ODE", sentence="Less noise on the way than VP.", settings={"solver": "heun", "evaluations": 100}),),
+    ), schedules=(_by_beta(subvp_row),))  # fmt: skip
+
+
+def ve_row(low: float = 0.01, high: float = 10.0) -> Method:
+    """VE with sigma from low to high."""
+    return replace(row(
+        ve(*rising(low, high, "σ")), f"dx = √(dσ²/dt) dw, σ = {low:g} · {high / low:g}^t; {_BACK}",
+        "Nothing pulls the points inwards, so the noise explodes to many times the size of the data. Half of the way is spent in noise "
+        "that hides the shape.",
+        (
+            Preset(title="VE explodes", sentence="From ten times the data's size the points fall in; watch the axes.",
+                   settings={"solver": "heun", "evaluations": 100}),
+            Preset(title="Predictor-corrector", sentence="Langevin steps with r = 0.16 after each step, the paper's sampler.",
+                   settings={"solver": "reverse-diffusion", "evaluations": 400, "corrections": 1}),
+        ),
+    ), schedules=(
+        Schedule(
+            name="geometric", title="Geometric σ", row=ve_row,
+            numbers=(
+                PlaneKnob(name="sigma_min", title="First σ", default=0.01, lo=0.001, hi=0.2, help="Noise at the data's end."),
+                PlaneKnob(name="sigma_max", title="Last σ", default=10.0, lo=1.0, hi=100.0, help="Noise where walks start."),
+            ),
+        ),
+    ))  # fmt: skip
+
+
+def _by_beta(row_of: Callable[[float, float], Method]) -> Schedule:
+    return Schedule(
+        name="linear", title="Linear b", row=row_of,
+        numbers=(
+            PlaneKnob(name="beta_min", title="b at t = 0", default=0.1, lo=0.01, hi=5.0, help="Rate of the noise at the data's end."),
+            PlaneKnob(name="beta_max", title="b at t = 1", default=20.0, lo=1.0, hi=40.0, help="Rate of the noise where walks start."),
+        ),
+    )  # fmt: skip
+
+
+VP, SUBVP, VE = vp_row(), subvp_row(), ve_row()

@@ -20,6 +20,7 @@ from models.steps import OdeStep
 
 WIDTH, HIDDEN = 64, 2
 TOLERANCE = 1e-4
+MAX_EVALUATIONS = 20_000
 ADAPTIVE = "dopri5"
 SOLVERS = (ADAPTIVE, *reversed(FIXED))
 
@@ -93,11 +94,11 @@ def rademacher(count: int, n: int, dim: int, generator: torch.Generator) -> Tens
 
 def solve(
     f: Velocity, state: Tensor, start: float, end: float, *, solver: str = ADAPTIVE, tolerance: float = TOLERANCE, evaluations: int = 64,
-    norm: Norm = worst_sample,
+    norm: Norm = worst_sample, max_evaluations: int = MAX_EVALUATIONS,
 ) -> Iterator[OdeStep]:  # fmt: skip
     """Records of a solve, its start first: by dopri5 to a tolerance, or in the fixed steps that a number of evaluations pays for."""
     if solver == ADAPTIVE:
-        return dormand_prince(f, state, start, end, rtol=tolerance, atol=tolerance, norm=norm)
+        return dormand_prince(f, state, start, end, rtol=tolerance, atol=tolerance, norm=norm, max_evaluations=max_evaluations)
     return integrate(f, state, evenly(start, end, FIXED[solver].steps(evaluations)), solver)
 
 

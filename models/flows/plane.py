@@ -7,6 +7,7 @@ Read next: `models/plane/method.py` (what a row is), `coupling.py`, `cnf.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +25,7 @@ from models.plane.data import Cloud
 from models.plane.errors import DivergedError
 from models.plane.learn import learn
 from models.plane.method import TOLERANCE, Knobs, Method, PlaneKnob, PlaneStep, Plot, Preset
-from models.solvers import SolverError, final, within
+from models.solvers import FIXED, SolverError, final, within
 from models.steps import OdeStep, TrainStep
 
 FIRST_BATCH = 4096
@@ -32,6 +33,10 @@ FIRST_BATCH = 4096
 FRAMES = 40
 """Evenly spaced moments at which a continuous walk is shown, whatever steps the solver takes."""
 TRAIN_TOLERANCE = 1e-3
+MOST_EVALUATIONS = 300
+"""Of the field in an update; a flow that learns well needs 30 to 80. A field grown wild would else take minutes and memory without end."""
+MAP_STEPS = 8
+"""Steps of Runge-Kutta 4 over the whole time for the density of a moment: within 0.01 nats of a tolerance of 1e-5 on trained moons."""
 LAYERS = "layers"
 
 
@@ -77,6 +82,21 @@ def log_density(net: Flow, x: Tensor, knobs: Knobs) -> Tensor:
     return net.log_density(x)
 
 
+def density_at_layer(net: Flow, x: Tensor, time: float, knobs: Knobs) -> tuple[Tensor, str]:
+    """log density of noise that has come through the layers walked by then: x carried back through those alone, by change of variables."""
+    n, log_det = len(net.layers), x.new_zeros(len(x))
+    behind = round((1 - time) * n)
+    for layer in list(net.layers)[n - behind :]:
+        x, change = layer(x)
+        log_det = log_det + change
+    return net.log_prior(x) + log_det, f"the flow's own density after {behind} of {n} layers, exact{_if_cold(knobs)}"
+
+
+def _if_cold(knobs: Knobs) -> str:
+    """Densities are those of the flow itself, whatever the size of the noise that is carried."""
+    return "" if knobs["temperature"] == 1 else ", at temperature 1"
+
+
 def report(net: Flow, noise: Tensor, knobs: Knobs) -> dict[str, float | list[float]]:
     """How exactly the inverse leads back, on the samples that this noise becomes, and the mean log|det| of every layer on the way."""
     with torch.no_grad():
@@ -110,7 +130,7 @@ def train_cnf(net: Cnf, cloud: Cloud, config: FitConfig, batch_size: int) -> Ite
     """Maximum likelihood by backpropagation through the adaptive solver, exact trace."""
 
     def loss(batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Loss:
-        step = final(net.steps(batch[0], 0.0, 1.0, tolerance=TRAIN_TOLERANCE))
+        step = final(net.steps(batch[0], 0.0, 1.0, tolerance=TRAIN_TOLERANCE, max_evaluations=MOST_EVALUATIONS))
         value = -net.log_density_at(step.x).mean()
         return value, {"nll": float(value.detach()), "evaluations": step.evaluations}
 
@@ -161,8 +181,8 @@ def _moments(before: OdeStep, step: OdeStep, times: list[float]) -> Iterator[Pla
 
 def _moment(step: OdeStep, state: Tensor, time: float) -> PlaneStep:
     gathered = state[:, -1]
-    error = f", error {step.error:.2f} of the tolerance, {step.rejected} steps rejected" if step.error is not None else ""
-    says = f"t = {time:.3f}, step {abs(step.h):.3f}{error}; int tr df/dz dt {gathered.mean():+.2f} on average" if step.evaluations else ""
+    error = f", error {step.error:.2f} of tolerance, {step.rejected} rejected" if step.error is not None else ""
+    says = f"t {time:.3f}: step {abs(step.h):.3f}{error}, mean ∫ tr ∂f/∂z dt {gathered.mean():+.2f}" if step.evaluations else ""
     return PlaneStep(x=state[:, :-1], time=time, evaluations=step.evaluations, last=step.last, says=says)
 
 
@@ -173,15 +193,28 @@ def field_cnf(net: Cnf, x: Tensor, time: float, knobs: Knobs) -> Tensor:
 
 def log_density_cnf(net: Cnf, x: Tensor, knobs: Knobs) -> Tensor:
     """log p(x) in nats, to the tolerance; with probes, Hutchinson's estimate with fixed draws."""
+    return net.log_density(x, tolerance=knobs["tolerance"], probes=probes_for(x, knobs))
+
+
+def probes_for(x: Tensor, knobs: Knobs) -> Tensor | None:
+    """As many fixed draws as the knob says; None for the exact trace."""
     count = int(knobs["probes"])
-    probes = rademacher(count, len(x), x.shape[1], torch.Generator().manual_seed(0)).to(x) if count else None
-    return net.log_density(x, tolerance=knobs["tolerance"], probes=probes)
+    return rademacher(count, len(x), x.shape[1], torch.Generator().manual_seed(0)).to(x) if count else None
+
+
+def density_at_time(net: Cnf, x: Tensor, time: float, knobs: Knobs) -> tuple[Tensor, str]:
+    """log density of noise that has flowed from t = 1 to this time: x carried on to the noise, the trace gathered on the way."""
+    steps = max(1, math.ceil(MAP_STEPS * (1 - time)))
+    end = final(net.steps(x, time, 1.0, probes=probes_for(x, knobs), solver="rk4", evaluations=FIXED["rk4"].evaluations * steps))
+    how = f"Hutchinson's estimate with {knobs['probes']:g}" if knobs["probes"] else "exact trace"
+    return net.log_density_at(end.x), f"the flow's own density at t = {time:.2f}, {how}{_if_cold(knobs)}"
 
 
 def report_cnf(net: Cnf, noise: Tensor, knobs: Knobs) -> dict[str, float | list[float]]:
-    """How far there and back misses, what both ways cost, and what estimated traces add to the log density."""
+    """How far there and back misses, what both ways cost, the steps of the way down, and what estimated traces add to the log density."""
     with torch.no_grad():
-        down = final(net.steps(noise, 1.0, 0.0, tolerance=knobs["tolerance"]))
+        _, *way = net.steps(noise, 1.0, 0.0, tolerance=knobs["tolerance"])
+        down = way[-1]
         x = down.x[:, :-1]
         up = final(net.steps(x, 0.0, 1.0, tolerance=knobs["tolerance"]))
         exact = net.log_density_at(up.x)
@@ -191,7 +224,30 @@ def report_cnf(net: Cnf, noise: Tensor, knobs: Knobs) -> dict[str, float | list[
             "evaluations_forward": up.evaluations,
             "evaluations_back": down.evaluations,
             "hutchinson_error": float((estimated - exact).square().mean().sqrt()),  # nats, root mean square, one probe
+            "solver_times": [step.t for step in way],
+            "solver_steps": [abs(step.h) for step in way],
+            **traces(net, noise[:1], knobs),
         }
+
+
+def traces(net: Cnf, particle: Tensor, knobs: Knobs) -> dict[str, list[float]]:
+    """tr df/dz along the way of one particle (1, 2) from noise to data: exact, and by one probe that stays the same."""
+    probe, found = probes_for(particle, {**knobs, "probes": 1}), []
+    for step in walk_cnf(net, particle, solver=ADAPTIVE, evaluations=0, generator=None, knobs={**knobs, "temperature": 1.0}):
+        found.append((step.time, *(float(net.field.with_trace(step.x, step.time, e)[1]) for e in (None, probe))))
+    return {name: list(values) for name, values in zip(("trace_times", "trace_exact", "trace_one_probe"), zip(*found))}
+
+
+def plots_cnf(net: Cnf, facts: dict, knobs: Knobs) -> tuple[Plot, ...]:
+    """Where the solver goes carefully, and what Hutchinson's estimate makes of the trace."""
+    ends, lengths = facts["solver_times"], facts["solver_steps"]
+    stairs = [(t, h) for before, end, h in zip([1.0, *ends], ends, lengths) for t in (before, end)]
+    curves = {"exact": "trace_exact", "one probe": "trace_one_probe"}
+    return (
+        Plot(title="Steps of dopri5", x="t", y="length of the step", clock="time", log_y=True, curves={"noise to data": tuple(stairs)}),
+        Plot(title="Trace, exact and estimated", x="t", y="tr ∂f/∂z of one particle", clock="time",
+             curves={title: tuple(zip(facts["trace_times"], facts[key])) for title, key in curves.items()}),
+    )  # fmt: skip
 
 
 # --- the rows ---
@@ -206,7 +262,7 @@ REALNVP = Method(
     watch_for="Every coupling moves only one coordinate, by an amount that the other decides, and the next one takes turns. "
     "Between the moons a thin thread stays: one connected sheet of noise can be stretched, but never torn.",
     build=partial(seeded, build=realnvp), train=train, walk=walk_layers, forward=forward_layers, layers=layers,
-    log_density=log_density, density_says="exact", report=report, plots=plots, solvers=(LAYERS,), evaluations=1,
+    log_density=log_density, density_says="exact", density_at=density_at_layer, report=report, plots=plots, solvers=(LAYERS,), evaluations=1,
     knobs=(TEMPERATURE,), presets=(COOL,), lr=2e-3, batch_size=512, train_steps=1500,
 )  # fmt: skip
 
@@ -240,7 +296,7 @@ CNF = Method(
     "Halving the tolerance costs a few evaluations, since the method is of fifth order.",
     build=partial(seeded, build=Cnf), train=train_cnf, walk=walk_cnf, forward=forward_cnf, field=field_cnf,
     field_name="velocity, noise to data", log_density=log_density_cnf, density_says="exact trace, to the solver's tolerance",
-    report=report_cnf, solvers=SOLVERS, evaluations=64, ode=True,
+    density_at=density_at_time, report=report_cnf, plots=plots_cnf, solvers=SOLVERS, evaluations=64, ode=True,
     knobs=(
         TEMPERATURE,
         TOLERANCE,

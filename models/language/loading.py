@@ -231,7 +231,7 @@ def check_memory(config: LlamaConfig, format: str, title: str) -> None:
     free, needed = free_memory(), held_bytes(config, format) + 8 * largest
     if free is not None and needed > free:
         raise CheckpointError(
-            f"{title} needs {needed / 2**30:.1f} GB of memory in {format}, and {free / 2**30:.1f} GB are free.",
+            f"{title} needs {needed / 2**30:.1f} GiB of memory in {format}, and {free / 2**30:.1f} GiB are free.",
             "Close other programs, or choose a smaller model.",
         )
 

@@ -396,6 +396,6 @@ def _check_memory(needed: int, title: str) -> None:
     free = free_memory()
     if free is not None and needed > free:
         raise CheckpointError(
-            f"{title} needs {needed / 2**30:.1f} GB of memory, and {free / 2**30:.1f} GB are free.",
+            f"{title} needs {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free.",
             "Close other programs, or choose a smaller model.",
         )

@@ -23,6 +23,8 @@ from torch import Tensor
 LONGEST, DEEPEST = 300, 40  # characters; nested operations
 LARGEST_POWER, LARGEST_BITS = 1000, 4000  # of a power of numbers
 LARGEST_NUMBER = 10**15
+NEAR = 1e-9
+"""Of the edge of a function's smooth part (the kink of |x|, the pole of 1/x): this near it, nothing is taken for granted."""
 NUMBER = re.compile(r"[+-]?(\d{1,40}/\d{1,40}|(\d{1,40}\.?\d{0,40}|\.\d{1,40})(e[+-]?\d{1,3})?)")
 X, Y = sympy.symbols("x y", real=True)
 
@@ -46,6 +48,11 @@ OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
 }  # fmt: skip
 CONSTANTS = {"pi": (sympy.pi, math.pi), "e": (sympy.E, math.e)}
+EDGES: dict[str, Callable[[float], bool]] = {
+    "tan": lambda v: abs(math.cos(v)) > NEAR, "asin": lambda v: abs(v) < 1 - NEAR, "acos": lambda v: abs(v) < 1 - NEAR,
+    "log": lambda v: v > NEAR, "sqrt": lambda v: v > NEAR, "abs": lambda v: abs(v) > NEAR,
+}  # fmt: skip
+"""Where a function is smooth, of those that are not so everywhere."""
 ALLOWED = f"Allowed are x, y, numbers, pi, e, + - * / ^, brackets and {', '.join(FUNCTIONS)}."
 
 
@@ -77,6 +84,15 @@ class Formula:
         if not math.isfinite(value):
             raise FormulaError(f"{self.text} has no finite value at ({x:g}, {y:g}).", "Choose another point.")
         return value
+
+    def smooth_at(self, x: float, y: float) -> bool:
+        """Whether f is put together from functions that are smooth where they are used: by the chain rule it then is differentiable."""
+        place = [torch.tensor(float(part), dtype=torch.float64) for part in (x, y)]
+        return (x, y) not in self.holes and all(_smooth(node, *place) for node in ast.walk(self.tree))
+
+    def bits(self, x: sympy.Rational, y: sympy.Rational) -> int:
+        """At most so many bits has a number of the exact value at x, y."""
+        return _bits(self.tree, {"x": _size(x), "y": _size(y)})
 
 
 def parse(text: str, holes: Mapping[tuple[float, float], float] | None = None) -> Formula:
@@ -160,7 +176,47 @@ def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
             raise FormulaError("A power of the formula is too large.", f"Exponents may go to {LARGEST_POWER}, numbers to 1000 digits.")
         if base == 0 and exponent < 0:
             raise FormulaError("The formula divides by zero everywhere.", "Change the denominator.")
-    return base**exponent
+    power = base**exponent
+    if power.is_Pow and power.exp.is_Rational and abs(power.exp) > LARGEST_POWER:  # (x^1000)^1000
+        raise FormulaError("A power of the formula is too large.", f"Exponents may go to {LARGEST_POWER}.")
+    return power
+
+
+def _smooth(node: ast.AST, x: Tensor, y: Tensor) -> bool:
+    """Whether the last operation of a tree is smooth at x, y; of the leaves and signs it always is."""
+    match node:
+        case ast.BinOp(op=ast.Div(), right=right):
+            return abs(float(_values(right, x, y))) > NEAR
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            base, exponent = float(_values(left, x, y)), _values(right, x, y)
+            if isinstance(exponent, float) and exponent.is_integer():
+                return exponent >= 0 or abs(base) > NEAR
+            return base > NEAR
+        case ast.Call(func=ast.Name(id=name), args=[argument]) if name in EDGES:
+            return EDGES[name](float(_values(argument, x, y)))
+    return True
+
+
+def _size(number: sympy.Rational) -> int:
+    return max(abs(int(number.p)).bit_length(), int(number.q).bit_length())
+
+
+def _bits(node: ast.expr, sizes: Mapping[str, int]) -> int:
+    match node:
+        case ast.Constant(value=value):
+            return _size(rational(value))
+        case ast.Name(id=name):
+            return sizes.get(name, 1)
+        case ast.UnaryOp(operand=operand):
+            return _bits(operand, sizes)
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            exponent = _exact(right)
+            return _bits(left, sizes) * (math.ceil(abs(exponent)) if exponent.is_Rational else 1)
+        case ast.BinOp(left=left, right=right):
+            return _bits(left, sizes) + _bits(right, sizes) + 1
+        case ast.Call(args=[argument]):
+            return _bits(argument, sizes)
+    raise AssertionError("a tree that was not checked")
 
 
 def _values(node: ast.expr, x: Tensor, y: Tensor) -> Tensor | float:

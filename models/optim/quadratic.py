@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ ENOUGH = 1e-12
 """Size of the residual, against |b| or the first residual, at which a descent is done."""
 EXPLODED = 1e8
 """Times the first residual: a fixed step or momentum too large."""
+SINGULAR = 1e-14
+"""Smallest over largest eigenvalue at which A counts as singular in float64."""
 
 
 class QuadraticError(ValueError):
@@ -59,6 +62,8 @@ class Quadratic:
         if not bool(torch.isfinite(A).all() and torch.isfinite(b).all()):
             raise QuadraticError("A or b holds something that is no finite number.", hint="Replace it.")
         self.A, self.b = (A + A.T) / 2, b
+        if not bool(torch.isfinite(self.A.abs().sum() ** 2)):
+            raise QuadraticError(f"A reaches {float(self.A.abs().max()):.3g}, too much for float64.", hint="Divide A and b by some number.")
         self.spectrum, self.axes = torch.linalg.eigh(self.A)  # rising
         _check_definite(self.spectrum, self.axes, b)
         self.best = torch.linalg.solve(self.A, b)
@@ -98,15 +103,24 @@ def rotation(n: int, angle: float, seed: int) -> Tensor:
     return torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)).Q
 
 
+def falling(axes: Tensor, b: Tensor) -> Tensor:
+    """The axis of the smallest eigenvalue (n,), pointing the way f falls along it by `b'x` where A does not bend it."""
+    return axes[:, 0] if float(b @ axes[:, 0]) >= 0 else -axes[:, 0]
+
+
 def _check_definite(spectrum: Tensor, axes: Tensor, b: Tensor) -> None:
     low, high = float(spectrum[0]), float(spectrum.abs().max())
-    if low > 1e-14 * high:
+    if low > SINGULAR * high:
         return
-    along = ", ".join(f"{value:.3g}" for value in axes[:, 0].tolist()[:6])
-    if low < -1e-14 * high:
+    downhill = falling(axes, b)
+    along = ", ".join(f"{value + 0.0:.3g}" for value in downhill.tolist()[:6]) + (", …" if len(downhill) > 6 else "")
+    if low < -SINGULAR * high:
         said = f"A is not positive definite: its eigenvalue {low:.3g} lets f fall without end along ({along})."
         raise QuadraticError(said, hint="Make all eigenvalues positive.")
-    falls = abs(float(b @ axes[:, 0])) > 1e-12 * float(b.norm() + 1e-300)
+    if low > 0:
+        said = f"The eigenvalues {low:.3g} and {high:.3g} lie too far apart for float64: along ({along}) A counts as flat."
+        raise QuadraticError(said, hint=f"Keep the largest within {1 / SINGULAR:.0e} times the smallest.")
+    falls = abs(float(b @ downhill)) > 1e-12 * float(b.norm() + 1e-300)
     what = f"f falls without end along ({along})" if falls else f"f has a whole line of minima along ({along})"
     raise QuadraticError(f"A is singular: {what}.", hint="Make all eigenvalues positive.")
 
@@ -117,34 +131,41 @@ def _check_definite(spectrum: Tensor, axes: Tensor, b: Tensor) -> None:
 def steepest(problem: Quadratic, x: Tensor, steps: int) -> Iterator[DescentStep]:
     """Along the residual to the lowest point on that line: `a = r'r / r'Ar`, `x += a r`. Successive gradients are orthogonal."""
 
-    def rule(x: Tensor, r: Tensor, before: tuple[Tensor, float]) -> tuple[Tensor, float]:
-        return r, float(r @ r / (r @ problem.A @ r))
+    def rule(x: Tensor, r: Tensor, before: Move) -> Move:
+        size, bend = float(r @ r), float(r @ problem.A @ r)
+        return Move(r, size / bend, f"a = r'r / r'Ar = {size:.4g} / {bend:.4g} = {size / bend:.4g},  x += a r")
 
-    return _descend(problem, x, steps, rule, "a = r'r / r'Ar")
+    return _descend(problem, x, steps, rule)
 
 
 def fixed(problem: Quadratic, x: Tensor, steps: int, length: float) -> Iterator[DescentStep]:
     """`x += a r` with the same a always; it arrives for 0 < a < 2 / l_max and is fastest at 2 / (l_min + l_max)."""
-    return _descend(problem, x, steps, lambda x, r, before: (r, length), "a fixed")
+    hint = f"A fixed step must be below 2 / l_max = {2 / float(problem.spectrum[-1]):.4g}."
+    return _descend(problem, x, steps, lambda x, r, before: Move(r, length, f"x += a r,  a = {length:.4g}"), hint)
 
 
 def heavy_ball(
     problem: Quadratic, x: Tensor, steps: int, length: float | None = None, momentum: float | None = None
 ) -> Iterator[DescentStep]:
-    """`x += a r + m (x - x_before)`; by default Polyak's `a = (2 / (sqrt l + sqrt L))^2`, `m = ((sqrt k - 1) / (sqrt k + 1))^2`."""
+    """`x += a r + m (x - x_before)`; by default Polyak's `a = (2 / (sqrt l + sqrt L))^2`, `m = ((sqrt k - 1) / (sqrt k + 1))^2`.
+
+    It arrives for 0 <= m < 1 and 0 < a < 2 (1 + m) / l_max.
+    """
     low, high = problem.spectrum[0].sqrt().item(), problem.spectrum[-1].sqrt().item()
     a = (2 / (low + high)) ** 2 if length is None else length
     m = ((high - low) / (high + low)) ** 2 if momentum is None else momentum
+    words = f"x += a r + m (x − x before),  a = {a:.4g}, m = {m:.4g}"
 
-    def rule(x: Tensor, r: Tensor, before: tuple[Tensor, float]) -> tuple[Tensor, float]:
-        return r * a + m * before[1] * before[0], 1.0
+    def rule(x: Tensor, r: Tensor, before: Move) -> Move:
+        return Move(r * a + m * before.length * before.direction, 1.0, words)
 
-    return _descend(problem, x, steps, rule, f"a = {a:.4g}, m = {m:.4g}")
+    hint = f"With momentum {m:.4g} the step must be below 2 (1 + m) / l_max = {2 * (1 + m) / float(problem.spectrum[-1]):.4g}."
+    return _descend(problem, x, steps, rule, hint)
 
 
 def newton(problem: Quadratic, x: Tensor, steps: int = 1) -> Iterator[DescentStep]:
     """`x += A^-1 r`: the minimum in one step, at the price of a linear solve."""
-    return _descend(problem, x, steps, lambda x, r, before: (torch.linalg.solve(problem.A, r), 1.0), "A d = r")
+    return _descend(problem, x, steps, lambda x, r, before: Move(torch.linalg.solve(problem.A, r), 1.0, "A d = r,  x += d"))
 
 
 def conjugate(
@@ -180,7 +201,8 @@ def conjugate(
         grown = s @ z_next
         done = index == steps or float(s.norm()) <= enough
         beta = float(grown / size)
-        yield _record(problem, index, x, p, a, f"a = r'z / p'Ap = {a:.4g}, beta = {beta:.4g}", done)
+        says = f"a = r'z / p'Ap = {float(size):.4g} / {curvature:.4g} = {a:.4g},  x += a p,  beta = {beta:.4g}"
+        yield _record(problem, index, x, p, a, says, done)
         p, r, size = z_next + beta * p, s, grown
         if repair and not done:
             before.append((s, z_next / grown))
@@ -199,24 +221,33 @@ def scaled_condition(problem: Quadratic) -> float:
     return float(values[-1] / values[0])
 
 
-def _descend(problem: Quadratic, x: Tensor, steps: int, rule, words: str) -> Iterator[DescentStep]:
-    """Steps of `rule(x, r, (direction, length) before) -> direction, length` until the residual is nothing; told when it grows instead."""
+class Move(NamedTuple):
+    """`x += length direction`, and the formula with its numbers."""
+
+    direction: Tensor
+    length: float
+    says: str
+
+
+def _descend(
+    problem: Quadratic, x: Tensor, steps: int, rule: Callable[[Tensor, Tensor, Move], Move], hint: str = ""
+) -> Iterator[DescentStep]:
+    """Moves of `rule(x, r, move before)` until the residual is nothing; told, with a hint, when it grows without end instead."""
     x = x.double()
     r = problem.b - problem.A @ x
     first = float(r.norm())
     enough = ENOUGH * max(float(problem.b.norm()), first, 1e-300)
-    before = (torch.zeros_like(x), 0.0)
-    yield _record(problem, 0, x, *before, "", steps == 0 or first <= enough)
+    move = Move(torch.zeros_like(x), 0.0, "")
+    yield _record(problem, 0, x, *move, steps == 0 or first <= enough)
     for index in range(1, steps + 1):
         if float(r.norm()) <= enough:
             return
-        before = rule(x, r, before)
-        x = x + before[1] * before[0]
+        move = rule(x, r, move)
+        x = x + move.length * move.direction
         r = problem.b - problem.A @ x
         if not float(r.norm()) <= EXPLODED * max(first, 1e-300):
-            limit = 2 / float(problem.spectrum[-1])
-            raise QuadraticError(f"The descent runs away at step {index}.", hint=f"A fixed step must be below 2 / l_max = {limit:.4g}.")
-        yield _record(problem, index, x, *before, f"{words}: x += {before[1]:.4g} d", index == steps or float(r.norm()) <= enough)
+            raise QuadraticError(f"The descent runs away at step {index}.", hint)
+        yield _record(problem, index, x, *move, index == steps or float(r.norm()) <= enough)
 
 
 def _record(problem: Quadratic, index: int, x: Tensor, direction: Tensor, length: float, says: str, last: bool) -> DescentStep:

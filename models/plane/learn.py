@@ -24,7 +24,7 @@ KEPT_EVERY = 50
 PATIENCE = 10
 """Updates in a row with a bad loss before the run counts as diverged."""
 EXPLODED = 1e3
-"""Times the size of the first losses: a bad loss, too."""
+"""Times the size of the first loss: a bad loss, too."""
 DATA_SEED = 500_009
 
 
@@ -55,8 +55,7 @@ def guarded(
     bad, scale = 0, 0.0
     try:
         for step in fit(net, loss, batches, config, average):
-            if step.step <= PATIENCE and math.isfinite(step.loss):
-                scale = max(scale, abs(step.loss))
+            scale = scale or (abs(step.loss) if math.isfinite(step.loss) else 0.0)
             bad = bad + 1 if not math.isfinite(step.loss) or abs(step.loss) > EXPLODED * max(scale, 1.0) else 0
             if bad >= PATIENCE:
                 said = f"The training diverged at update {step.step}: its loss is {step.loss:.3g}."

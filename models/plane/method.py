@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -61,8 +61,6 @@ class PlaneStep:
     signal: float = math.nan
     """x is distributed as `signal x0 + noise eps`; nan where there is no such thing (couplings, continuous flows)."""
     noise: float = math.nan
-    x0: Tensor | None = None
-    """(N, 2), where the method sees the clean points from here, if it does."""
     says: str = ""
     """The equation of this step with its numbers."""
 
@@ -83,6 +81,22 @@ class PlaneKnob:
     hi: float
     help: str
     whole: bool = False
+
+    def check(self, value: float) -> float:
+        """The value; PlaneError for one out of range."""
+        if not (self.lo <= value <= self.hi) or (self.whole and value != int(value)):
+            kind = "a whole number" if self.whole else "a number"
+            raise PlaneError(f"{self.title} cannot be {value:g}.", hint=f"Choose {kind} from {self.lo:g} to {self.hi:g}.")
+        return value
+
+    def read(self, word: str) -> float:
+        """The value of a word; PlaneError for one that is no number or out of range."""
+        try:
+            return self.check(float(word))
+        except ValueError as error:
+            if isinstance(error, PlaneError):
+                raise
+            raise PlaneError(f"{self.title} cannot be {word[:20]!r}.", hint="Write a number.") from None
 
 
 TOLERANCE = PlaneKnob(
@@ -123,6 +137,26 @@ Knobs = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A kind of noise schedule that a person may edit. It says at which levels the network learns, so another one is another training."""
+
+    name: str
+    title: str
+    numbers: tuple[PlaneKnob, ...]
+    row: Callable[..., Method]
+    """The method under it, from its numbers; PlaneError for numbers that make no schedule."""
+
+    def read(self, words: Sequence[str]) -> tuple[float, ...]:
+        """Its numbers from words, the defaults from none; PlaneError for what is none, too many or out of range."""
+        if not words:
+            return tuple(number.default for number in self.numbers)
+        if len(words) != len(self.numbers):
+            says = ", ".join(number.title for number in self.numbers)
+            raise PlaneError(f"The schedule {self.name!r} takes {len(self.numbers)} numbers, not {len(words)}.", hint=f"They are: {says}.")
+        return tuple(number.read(word) for number, word in zip(self.numbers, words))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """One row. Signatures (net first, all else by name; x is (N, 2) float32, knobs complete, generator on the CPU):
 
@@ -131,13 +165,17 @@ class Method:
     walk(net, noise, *, solver, evaluations, generator, knobs) -> Iterator[PlaneStep], from noise ~ N(0, I) to data, start included
     forward(net, x, *, solver, evaluations, generator, knobs) -> Iterator[PlaneStep], from data to noise, start included
     field(net, x, time, knobs) -> (N, 2), what `field_name` says, at the step's own scale and clock
+    clean(net, x, time, knobs) -> (N, 2), where the method sees the data points from there, E[x0 | x]; x itself where no noise is left
     layers(net, x, knobs) -> Iterator[PlaneStep]: points carried from noise to data layer by layer (couplings), start included
     log_density(net, x, knobs) -> (N,) nats
+    density_at(net, x, time, knobs) -> (N,) nats of the net's own law at a moment of its walk, and whose it is in words
     exact(mixture) -> a module without parameters that stands where the trained net stands and knows the answer
     report(net, noise, knobs) -> facts of its own for the result, such as how straight it flows
     plots(net, facts, knobs) -> tuple[Plot, ...]; facts are those of `report`
     parts(net, x, time, knobs) -> {name: (N, 2)}: arrows that the field is put together from
     chords(net, start, data, knobs) -> (N, 2), (N, 2): ends of straight lines as a training pairs them
+    levels() -> times of its clock, signal and noise there, (n,) float64 each: the course of its noise schedule
+    noisy(solver, knobs) -> whether a walk draws noise on its way; None: never
     """
 
     title: str
@@ -154,21 +192,29 @@ class Method:
     forward: Callable[..., Iterator[PlaneStep]] | None = None
     field: Callable[..., Tensor] | None = None
     field_name: str = ""
+    clean: Callable[..., Tensor] | None = None
     layers: Callable[..., Iterator[PlaneStep]] | None = None
     log_density: Callable[..., Tensor] | None = None
     density_says: str = ""
     """How exact `log_density` is, in words."""
+    density_at: Callable[..., tuple[Tensor, str]] | None = None
     exact: Callable[[Mixture], nn.Module] | None = None
     report: Callable[..., dict[str, float | list[float]]] | None = None
     plots: Callable[..., tuple[Plot, ...]] | None = None
     parts: Callable[..., dict[str, Tensor]] | None = None
     chords: Callable[..., tuple[Tensor, Tensor]] | None = None
+    levels: Callable[[], tuple[Tensor, Tensor, Tensor]] | None = None
+    noisy: Callable[[str, Knobs], bool] | None = None
+    schedules: tuple[Schedule, ...] = ()
+    """Kinds of noise schedules it can be trained with; the first is the default."""
+    schedule: str = ""
+    """The one it has, if not the default: name and numbers, apart by spaces."""
     any_source: bool = False
     """Whether walks may start in another cloud than N(0, I)."""
     knobs: tuple[PlaneKnob, ...] = ()
     presets: tuple[Preset, ...] = ()
     ode: bool = False
-    """Whether the walk is deterministic and, with more evaluations, tends to one end point for each noise."""
+    """Whether the walk tends to one end point for each noise with more evaluations, unless it is `noisy`."""
     lr: float = 2e-3
     batch_size: int = 1024
     ema: float = 0.995
@@ -181,11 +227,29 @@ class Method:
             if name not in known:
                 has = f"It has {', '.join(known)}." if known else "It has none."
                 raise PlaneError(f"{self.title} has no knob named {name[:40]!r}.", hint=has)
-            knob = known[name]
-            if not (knob.lo <= value <= knob.hi) or (knob.whole and value != int(value)):
-                kind = "a whole number" if knob.whole else "a number"
-                raise PlaneError(f"{knob.title} cannot be {value:g}.", hint=f"Choose {kind} from {knob.lo:g} to {knob.hi:g}.")
+            known[name].check(value)
         return {knob.name: given.get(knob.name, knob.default) for knob in self.knobs}
+
+    def with_schedule(self, words: str) -> Method:
+        """The method under a schedule such as "linear 0.0001 0.02" or "cosine"; itself for no words. PlaneError for one it cannot have."""
+        name, *numbers = words.split() or [""]
+        if not name:
+            return self
+        if not self.schedules:
+            raise PlaneError(f"{self.title} has no noise schedule to set.", hint="DDPM / DDIM and the score SDEs have one.")
+        kind = next((one for one in self.schedules if one.name == name), None)
+        if kind is None:
+            known = ", ".join(one.name for one in self.schedules)
+            raise PlaneError(f"{self.title} has no schedule named {name[:40]!r}.", hint=f"Its schedules: {known}.")
+        values = kind.read(numbers)
+        if kind is self.schedules[0] and values == kind.read(()):
+            return self
+        return replace(kind.row(*values), schedule=" ".join([name, *(f"{value:g}" for value in values)]))
+
+    def walks_alone(self, solver: str, knobs: Knobs) -> bool:
+        """Whether every point walks by itself, without noise of the walk: points beside the particles then change nothing, and a way
+        back exists."""
+        return (self.ode or self.layers is not None) and not (self.noisy is not None and self.noisy(solver, knobs))
 
     def check_solver(self, solver: str) -> str:
         """The solver's name, the default for an empty one; PlaneError with the names for one the method does not have."""

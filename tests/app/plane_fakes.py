@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.jobs.plane import Plane, PlaneMethods
+from app.jobs.plane import Plane, PlaneMethods, PlaneSchedule
 from app.protocol.payloads import Curve, Result
 from app.protocol.plane import (
     Arrows,
@@ -19,6 +19,7 @@ from app.protocol.plane import (
     PlaneLoss,
     PlanePlot,
     PlanePreset,
+    ScheduleCard,
 )
 from tests.app.image_panel_fakes import FakeEngine, FakeHandle
 
@@ -35,9 +36,19 @@ def card(name: str, **changes: Any) -> MethodCard:
     return MethodCard(**{**given, **changes})
 
 
+def number(name: str, default: float, lo: float, hi: float) -> PlaneKnobCard:
+    return PlaneKnobCard(name=name, title=name, default=default, lo=lo, hi=hi, help="A number.", whole=False)
+
+
+SCHEDULES = (
+    ScheduleCard(name="linear", title="Linear", numbers=(number("first", 1e-4, 1e-5, 0.05), number("last", 0.02, 1e-4, 0.2))),
+    ScheduleCard(name="hand", title="By hand", numbers=tuple(number(f"share {k}", 0.9 - 0.2 * k, 1e-4, 0.999) for k in range(4))),
+)
 CURVE = Curve(np.array([0.1, 1.0, 10.0]), np.array([1.0, 0.5, 0.0]), label="c_skip")
+SHARE = Curve(np.array([0.0, 0.5, 1.0]), np.array([0.9, 0.5, 0.1]))
 PLOT = PlanePlot(title="Coefficients", x_label="σ", y_label="c", curves=(CURVE,), clock="level", log_x=True)
-CARDS = (card("flow-matching", any_source=True), card("edm", knobs=(CHURN,), presets=(REPAIR,)), card("realnvp"), card("vp", exact=True))
+CARDS = (card("flow-matching", any_source=True), card("edm", knobs=(CHURN,), presets=(REPAIR,)), card("realnvp"), card("vp", exact=True),
+         card("ddpm", schedules=SCHEDULES))
 CLOUDS = tuple(CloudCard(name=name, title=name.title(), classes=1, exact=False) for name in ("moons", "rings"))
 
 
@@ -59,6 +70,13 @@ class PlaneEngine(FakeEngine):
                 handle.begin()
                 handle.succeed(Result(files={"methods": CARDS, "clouds": CLOUDS}))
 
+    def answer_schedules(self, dots: tuple[float, ...] = (0.99, 0.7, 0.3, 0.01), notice: str = "") -> None:
+        """Curves for the editor of schedules."""
+        for handle in self.handles:
+            if isinstance(handle.job, PlaneSchedule) and handle.active:
+                handle.begin()
+                handle.succeed(Result(files={"share": SHARE, "ratio": SHARE}, facts={"dots": list(dots), "notice": notice}))
+
     def runs(self) -> list[FakeHandle]:
         return [handle for handle in self.handles if isinstance(handle.job, Plane)]
 
@@ -76,6 +94,14 @@ class PlaneEngine(FakeEngine):
             say("grid", Particles(xy=at, way="grid", index=one.index, time=one.time, evaluations=one.evaluations))
             say("marginal", DensityMap(values=np.full((4, 4), float(one.index)), reach=3.0, kind="noised data", index=one.index))
             say("clean", Particles(xy=2 * at, way="clean", index=one.index, time=one.time, evaluations=one.evaluations))
+            if handle.job.between:
+                ends = np.array(handle.job.between, float)
+                shares = np.linspace(0, 1, 5)[:, None]
+                say("between", Particles(xy=(1 - shares) * ends[0] + shares * ends[1] + 0.1 * one.index, way="between", index=one.index,
+                                         time=one.time, evaluations=one.evaluations))  # fmt: skip
+            if handle.job.sketch:
+                xy = np.array(handle.job.sketch, float) * (1 + one.index)
+                say("sketch", Particles(xy=xy, way="sketch", index=one.index, time=one.time, evaluations=one.evaluations))
             say("parts", tuple(Arrows(at=at, arrows=k * at, name=f"part {k}", index=one.index, time=one.time) for k in (1, 2)))
         say("chords", Arrows(at=at, arrows=-2 * at, name="chords", index=0, time=0.0))
         say("density", DensityMap(values=np.zeros((4, 4)), reach=3.0, kind="exact"))

@@ -523,3 +523,12 @@ def test_what_has_no_logarithm_is_left_out_and_comes_back(qtbot):
     view.set_curve("a", Curve(x, np.zeros(5)))
     view.grab()
     assert drawn() == [] and view.curves()["a"].y.tolist() == [0] * 5, "what is known stays for export"
+
+
+def test_f10_trains_step_by_step(panel, qtbot):
+    panel.show_page(3)
+    panel.step()
+    handle = panel.training.run.handle
+    assert isinstance(handle.job, TrainAttentions) and handle.asked == ["step"]
+    panel.step()
+    assert panel.training.run.handle is handle and handle.asked == ["step", "step"]

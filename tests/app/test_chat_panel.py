@@ -756,8 +756,8 @@ def test_fetching_shows_its_progress_and_then_the_panel_is_ready(poor):
     poor.stage.welcome.get.click()
     fetch = poor.engine.last(FetchModel)
     assert poor.engine.count(FetchModel) == 1
-    fetch.progress.emit(Progress(done=30, total=100, unit="MB", note="fetching SmolLM2, 12.3 MB/s"))
-    assert poor.stage.welcome._bar.value() == 300 and poor.stage.welcome.words() == "Fetching SmolLM2: 30 of 100 MB, 12.3 MB/s"
+    fetch.progress.emit(Progress(done=30, total=100, unit="MiB", note="fetching SmolLM2, 12.3 MiB/s"))
+    assert poor.stage.welcome._bar.value() == 300 and poor.stage.welcome.words() == "Fetching SmolLM2: 30 of 100 MiB, 12.3 MiB/s"
     poor.engine.status_facts["ready"] = True
     fetch.succeed(Result(facts={"key": "smollm2"}))
     poor.engine.answer_all()

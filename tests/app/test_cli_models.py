@@ -70,9 +70,9 @@ def answer(monkeypatch, text: str | None) -> None:
 def test_the_list(words, worker, capsys) -> None:
     assert models(*words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["missing", "smollm2", "93.8", "MB", "Apache-2.0", "SmolLM2"]
+    assert lines[0].split() == ["missing", "smollm2", "93.8", "MiB", "Apache-2.0", "SmolLM2"]
     assert "python main.py models fetch smollm2" in lines[1] and lines[2].startswith("ready    playworld/vae")
-    assert lines[-1] == "Fetched and added models lie in /m (2.0 GB free)."
+    assert lines[-1] == "Fetched and added models lie in /m (2.0 GiB free)."
 
 
 def test_help(worker, capsys) -> None:
@@ -101,7 +101,7 @@ def test_fetch_says_what_and_where(worker, capsys) -> None:
     assert models("fetch", "smollm2") == 0
     assert worker.jobs == [FetchModel(model="smollm2")]
     told = capsys.readouterr().out
-    assert "88.6 MB, Apache-2.0" in told and str(paths.models_dir()) in told and "/m/smol.gguf" in told
+    assert "88.6 MiB, Apache-2.0" in told and str(paths.models_dir()) in told and "/m/smol.gguf" in told
 
 
 def test_what_is_here_is_not_fetched_and_needs_no_worker(worker, monkeypatch, capsys) -> None:
@@ -139,7 +139,7 @@ def test_the_hub_is_asked_first_and_then_the_person(said, fetched, worker, monke
     assert worker.jobs[0] == LookUpHub(repo="someone/llama")
     assert worker.jobs[1:] == ([FetchHub(repo="someone/llama", choice="a.gguf", offer=OFFER)] if fetched else [])
     told = capsys.readouterr().out
-    assert "licence mit, 3.0 MB" in told and "a.gguf" in told and "It is gated." in told
+    assert "licence mit, 3.0 MiB" in told and "a.gguf" in told and "It is gated." in told
     assert ("Nothing was fetched." in told) is not fetched
 
 
@@ -153,7 +153,7 @@ def test_without_a_terminal_only_yes_is_a_yes(worker, monkeypatch, capsys) -> No
 def test_one_of_several_models_is_named(worker, capsys) -> None:
     worker.offer = replace(OFFER, choices=(ONE, replace(ONE, label="b.gguf")))
     assert models("fetch", "someone/llama", "--yes") == 2
-    assert "a.gguf (3.0 MB), b.gguf (3.0 MB)" in capsys.readouterr().err
+    assert "a.gguf (3.0 MiB), b.gguf (3.0 MiB)" in capsys.readouterr().err
     assert models("fetch", "someone/llama", "--yes", "--file", "c.gguf") == 2
     assert models("fetch", "someone/llama", "--yes", "--file", "b.gguf") == 0
     assert worker.jobs[-1].choice == "b.gguf"

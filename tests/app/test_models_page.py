@@ -143,12 +143,12 @@ def test_all_models_stand_under_their_families_with_their_states(page) -> None:
     texts = [page.table.item(place, 0).text() for place in range(page.table.rowCount())]
     assert texts == ["Language models", "Not here", "Ready", "Interrupted", "Playworld", "Ready"]
     cells = [page.table.item(1, column).text() for column in range(5)]
-    assert cells == ["Not here", "SmolLM2", "93.8 MB", "Apache-2.0", "PyPI"]
-    assert page._room.text() == "3.0 GB free"
+    assert cells == ["Not here", "SmolLM2", "93.8 MiB", "Apache-2.0", "PyPI"]
+    assert page._room.text() == "3.0 GiB free"
 
 
 def test_the_card_tells_of_the_chosen_one_and_offers_what_it_allows(page) -> None:
-    assert page.table.chosen_key() == "smollm2" and shown(page) == ["Get (88.6 MB)"]
+    assert page.table.chosen_key() == "smollm2" and shown(page) == ["Get (88.6 MiB)"]
     text = page.card.details.text()
     assert "Layers: 30" in text and "Licence: Apache-2.0" in text and "A small model." in text and "/m/smol.gguf" in text
     choose(page, MINE)
@@ -163,7 +163,7 @@ def test_a_damaged_model_says_why_and_can_be_fetched_again(page) -> None:
     page.engine.rows[0] = replace(SMOL, state="damaged", note="It is cut short.", removal="delete")
     page.refresh()
     page.engine.answer()
-    assert "Fetch again (88.6 MB)" in shown(page) and page.card._note.text() == "It is cut short."
+    assert "Fetch again (88.6 MiB)" in shown(page) and page.card._note.text() == "It is cut short."
 
 
 def test_the_choice_stays_when_the_list_is_read_again(page) -> None:
@@ -201,8 +201,8 @@ def test_get_shows_progress_and_ends_in_ready(page, qtbot) -> None:
     (run,) = page.engine.runs
     assert run.job == FetchModel(model="smollm2")
     (bar,) = bars(page)
-    run.progress.emit(Progress(done=22.0, total=88.0, unit="MB", note="fetching, 9 MB/s"))
-    assert bar.bar.value() == 250 and "22.0 of 88.0 MB" in bar.words.text()
+    run.progress.emit(Progress(done=22.0, total=88.0, unit="MiB", note="fetching, 9.0 MiB/s"))
+    assert bar.bar.value() == 250 and "22.0 of 88.0 MiB" in bar.words.text()
     assert states(page)["smollm2"] == "Fetching 25 %" and page.card._state.text() == "Fetching 25 %" and shown(page) == []
     page.engine.rows[0] = replace(SMOL, state="ready", note="whole", removal="delete")
     with qtbot.waitSignal(page.changed):
@@ -266,10 +266,10 @@ def test_nothing_is_asked_or_fetched_before_the_person_says_so(page, qtbot) -> N
     qtbot.keyClick(page.hub.name, Qt.Key.Key_Return)
     assert page.engine.jobs == [LookUpHub(repo="someone/llama")] and not page.hub.look_up.isEnabled()
     page.engine.runs[0].end({"offer": encode(OFFER)})
-    assert page.hub.summary.text() == "Licence mit · 3.0 MB in one file" and page.hub.notes.text() == "It is gated."
+    assert page.hub.summary.text() == "Licence mit · 3.0 MiB in one file" and page.hub.notes.text() == "It is gated."
     assert page.hub.look_up.isEnabled() and len(page.engine.jobs) == 1
     page.hub.choice.setCurrentIndex(1)
-    assert page.hub.fetch.text() == "Fetch 5.0 MB" and "b.gguf" in page.hub.words.text()
+    assert page.hub.fetch.text() == "Fetch 5.0 MiB" and "b.gguf" in page.hub.words.text()
     qtbot.mouseClick(page.hub.fetch, Qt.MouseButton.LeftButton)
     assert page.engine.jobs[1] == FetchHub(repo="someone/llama", choice="b.gguf", offer=OFFER) and not page.hub.isVisible()
 
@@ -341,7 +341,7 @@ def test_removing_asks_once(page, qtbot) -> None:
     qtbot.mouseClick(page.banner._action, Qt.MouseButton.LeftButton)
     assert page.engine.jobs == [RemoveModel(model=HALF.key)]
     page.engine.runs[0].end({"key": HALF.key, "freed_bytes": 2**20, "deleted": True})
-    assert page.banner._hint.text() == "1.0 MB are free again."
+    assert page.banner._hint.text() == "1.0 MiB are free again."
 
 
 def test_what_is_built_in_cannot_be_removed(page) -> None:
@@ -417,10 +417,10 @@ def test_time_left_is_told_once_it_can_be_known(qtbot, qapp) -> None:
     bar.begin("Fetching")
     bar.update_progress(0, 0, "", "asking")
     assert bar.bar.maximum() == 0 and bar.words.text() == "asking"
-    bar.update_progress(10, 100, "MB", "fetching, 5 MB/s")
+    bar.update_progress(10, 100, "MiB", "fetching, 5.0 MiB/s")
     now[0] = 2.0
-    bar.update_progress(20, 100, "MB", "fetching, 6 MB/s")
-    assert bar.words.text() == "20.0 of 100.0 MB · fetching, 6 MB/s · 16 s left"
+    bar.update_progress(20, 100, "MiB", "fetching, 6.0 MiB/s")
+    assert bar.words.text() == "20.0 of 100.0 MiB · fetching, 6.0 MiB/s · 16 s left"
     bar.update_progress(1, 100, "MB", "unpacking")
     assert "left" not in bar.words.text(), "another stage begins anew"
     now[0] = 10.0

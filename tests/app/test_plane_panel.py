@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
@@ -9,12 +12,14 @@ from PySide6.QtWidgets import QFileDialog
 
 from app import theme
 from app.jobs.library import OpenPicture
-from app.jobs.plane import ComparePlane, ExportPlane
+from app.jobs.plane import ComparePlane, ExportPlane, PlaneSchedule
 from app.panels.plane.arrangements import ARRANGEMENTS, Arrangement
 from app.panels.plane.desk import table
 from app.panels.plane.lane import Choice, Told
+from app.panels.plane.latents import ENDS
 from app.panels.plane.panel import PlanePanel
-from app.panels.plane.stages import lattice_lines
+from app.panels.plane.schedule_editor import falling
+from app.panels.plane.stages import EPSILON, lattice_lines
 from app.protocol.payloads import Image, Result
 from app.protocol.plane import PlaneRow
 from app.widgets.knob_sliders import KnobSliders, Setting
@@ -61,7 +66,7 @@ def press(panel, name: str) -> None:
 
 def test_before_the_first_run_the_stage_says_what_to_do(panel):
     assert "Press Train" in panel.stages.stages[0]._empty
-    assert panel.side.method.methods.count() == 4 and panel.side.data.clouds.count() == 2
+    assert panel.side.method.methods.count() == 5 and panel.side.data.clouds.count() == 2
     assert panel.foot.transport.text().startswith("no moments yet")
 
 
@@ -142,6 +147,19 @@ def test_paths_grid_and_colours_by_start(panel):
     start = panel.lanes.lane.told.moments[0].xy
     groups = stage._points[1][1]
     assert np.array_equal(groups == 0, (start[:, 0] >= 0) & (start[:, 1] >= 0))
+
+
+def test_held_out_points_are_noised_as_far_as_the_moment(panel):
+    """The way there: at every moment data have its signal and its noise."""
+    trained(panel)
+    panel.stages.switches["forward"].setChecked(True)
+    panel.player.go(2)
+    told, points = panel.lanes.lane.told, panel.stages.stages[0]._points
+    moment, data = told.moments[2], told.cloud.xy
+    eps = (points[0][0] - moment.signal * data) / moment.noise
+    assert np.allclose(eps, EPSILON[: len(data)]) and abs(EPSILON.std() - 1) < 0.05
+    panel.player.go(5)
+    assert np.allclose(points[0][0], data), "no noise is left"
 
 
 def test_lines_of_a_lattice_join_neighbours():
@@ -305,6 +323,146 @@ def test_walks_start_in_a_cloud_where_every_method_can(panel):
     assert {handle.job.source for handle in panel.engine.runs()[-2:]} == {"noise"}
 
 
+# --- the schedule ---------------------------------------------------------------------------------------------------
+
+
+def scheduled(panel):
+    form = panel.side.method
+    form.methods.setCurrentIndex(4)
+    form._on_method(4)
+    panel.engine.answer_schedules()
+    return form.schedule
+
+
+def test_only_a_method_with_a_schedule_has_its_editor(panel):
+    assert panel.side.method.schedule.isHidden()
+    editor = scheduled(panel)
+    assert not editor.isHidden() and editor.kinds.count() == 2 and editor.numbers.values() == {"first": 1e-4, "last": 0.02}
+    assert editor.curve.dots == [0.99, 0.7, 0.3, 0.01]
+    panel.side.method.methods.setCurrentIndex(0)
+    panel.side.method._on_method(0)
+    assert editor.isHidden()
+
+
+def test_numbers_of_a_schedule_reach_the_next_training_and_the_desk(panel):
+    editor = scheduled(panel)
+    editor.numbers.editor("last").setValue(400)
+    assert panel.lanes.lane.choice.schedule == "linear 0.0001 0.2"
+    assert panel.engine.last(PlaneSchedule).job.schedule == "linear 0.0001 0.2"
+    panel.train()
+    assert panel.engine.runs()[-1].job.schedule == "linear 0.0001 0.2"
+    panel.desk.compare()
+    assert panel.engine.last(ComparePlane).job.methods == ("ddpm:heun,schedule=linear 0.0001 0.2",)
+
+
+def test_a_dragged_curve_becomes_one_by_hand_and_only_falls(panel, qtbot):
+    editor = scheduled(panel)
+    curve, here = editor.curve, editor.curve.dot_at(1).toPoint()
+    qtbot.mousePress(curve, Qt.MouseButton.LeftButton, pos=here)
+    qtbot.mouseMove(curve, here + QPoint(0, -500))
+    qtbot.mouseRelease(curve, Qt.MouseButton.LeftButton)
+    assert editor.kinds.currentData() == "hand" and editor.numbers.values() == {}
+    assert 0.98 < curve.dots[1] < 0.99, "no higher than the dot before it"
+    assert panel.lanes.lane.choice.schedule == "hand " + " ".join(f"{dot:g}" for dot in curve.dots)
+    curve.setFocus()
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Down):
+        qtbot.keyClick(curve, key)
+    assert curve.dots[2] == pytest.approx(0.28)
+    panel.engine.answer_schedules((0.5, 0.4, 0.3, 0.2))
+    assert curve.dots[2] == pytest.approx(0.28), "dots by hand stay where they were put"
+    editor.kinds.setCurrentIndex(0)
+    editor._on_kind(0)
+    assert panel.lanes.lane.choice.schedule == "" and editor.numbers.values() == {"first": 1e-4, "last": 0.02}
+
+
+def test_a_schedule_that_is_none_or_leaves_signal_is_told_beside_its_curve(panel):
+    editor = scheduled(panel)
+    editor.numbers.editor("last").setValue(0)
+    panel.engine.answer_schedules(notice="36% of the variance is still signal.")
+    assert "36%" in editor.words.text() and "press Train" in editor.words.text()
+    editor.numbers.editor("first").setValue(400)
+    panel.engine.last(PlaneSchedule).begin()
+    panel.engine.last(PlaneSchedule).fail("β cannot fall.")
+    assert "β cannot fall." in editor.words.text() and panel.banner.isHidden()
+
+
+def test_dots_of_another_kind_are_made_to_fall():
+    made = falling([1.0, 1.0, 0.5, 0.0, 0.0], 1e-4, 0.999)
+    assert all(a > b for a, b in pairwise(made)) and made[0] == 0.999 and made[2] == 0.5 and made[-1] == 1e-4
+
+
+# --- latents --------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_latents_is_shown_and_its_ends_can_be_dragged(panel, qtbot):
+    trained(panel)
+    stage, box = panel.stages.stages[0], panel.stages.switches["between"]
+    assert not stage._handles and panel.engine.runs()[0].job.between == ENDS
+    box.setChecked(True)
+    panel.player.go(0)
+    assert stage._handles["A"] == pytest.approx(ENDS[0]) and len(stage._points[3][0]) == 5
+    panel.player.go(2)
+    assert not stage._handles and np.allclose(stage._paths[-1][0][0], np.add(ENDS[0], 0.2))
+    panel.player.go(0)
+    stage.handle_moved.emit("A", 0.5, 0.25)
+    qtbot.waitUntil(lambda: len(panel.engine.runs()) == 2, timeout=2000)
+    job = panel.engine.runs()[1].job
+    assert (job.between, job.between_data) == (((0.5, 0.25), ENDS[1]), False)
+    panel.engine.tell(panel.engine.runs()[1])
+    panel.player.go(5)
+    stage.handle_moved.emit("B", -1.0, 0.0)
+    qtbot.waitUntil(lambda: len(panel.engine.runs()) == 3, timeout=2000)
+    job = panel.engine.runs()[2].job
+    assert job.between_data and job.between[1] == (-1.0, 0.0) and job.between[0] == pytest.approx((1.0, 0.75)), "A stays where it is seen"
+
+
+def test_a_sketch_is_drawn_on_the_data_and_carried_by_all(panel, qtbot):
+    button = panel.stages.sketch
+    button.click()
+    assert "press Train first" in panel.banner.text() and not button.isChecked()
+    panel.set_count(2)
+    panel.train()
+    for handle in panel.engine.runs():
+        panel.engine.tell(handle)
+    panel.player.go(1)
+    button.click()
+    stage = panel.stages.stages[1]
+    middle = stage.square().center().toPoint()
+    qtbot.mousePress(stage, Qt.MouseButton.LeftButton, pos=middle)
+    qtbot.mouseMove(stage, middle + QPoint(20, 0))
+    qtbot.mouseRelease(stage, Qt.MouseButton.LeftButton)
+    panel.redraw()
+    assert panel.player.index == 5 and "2 points" in stage._title and len(stage._points[5][0]) == 2 and not panel.side.data.points
+    button.click()
+    jobs = [handle.job for handle in panel.engine.runs()[2:]]
+    assert len(jobs) == 2 and all(job.sketch == panel.latents.sketch and len(job.sketch) == 2 for job in jobs)
+    for handle in panel.engine.runs()[2:]:
+        panel.engine.tell(handle)
+    panel.player.go(2)
+    assert np.allclose(stage._points[5][0], 3 * np.array(panel.latents.sketch)) and not len(stage._points[4][0])
+    panel.player.go(5)
+    assert np.allclose(stage._points[4][0], panel.latents.sketch), "what was drawn, beside what came back"
+
+
+def test_a_walk_that_cannot_carry_a_sketch_says_so(panel):
+    panel.latents.sketch = ((0.0, 1.0), (1.0, 0.0))
+    trained(panel)
+    panel.lanes.lane.told.sketches.clear()
+    panel.redraw()
+    assert "not carried" in panel.beside.inspector.text()
+
+
+def test_words_of_a_walk_between_clouds_speak_of_no_noise(panel):
+    panel.side.data.choose_source("rings")
+    panel.train()
+    nan = float("nan")
+    moments = [replace(particles(k, 3), signal=nan, noise=nan) for k in range(3)]
+    panel.engine.tell(panel.engine.runs()[0], moments)
+    panel.player.go(1)
+    words = panel.beside.inspector.text()
+    assert "rings to moons" in words and "Noise" not in words and "noise" not in panel.stages.stages[0]._title + panel.foot.transport.text()
+
+
 # --- several methods ----------------------------------------------------------------------------------------------
 
 
@@ -338,6 +496,18 @@ def test_lanes_stand_at_equal_noise_and_not_at_equal_number(panel):
     assert panel.stages.stages[1]._title.startswith("Edm · noise/signal 2.1")
     panel.player.go(3)
     assert panel.stages.stages[1]._title == "Edm · noise/signal 0"
+
+
+def test_stages_side_by_side_say_what_tells_them_apart(panel):
+    panel.set_count(2)
+    panel.lanes.all[0].choice = Choice(method="edm", solver="euler", evaluations=12, knobs=(("churn", 30.0),))
+    panel.lanes.all[1].choice = Choice(method="ddpm", schedule="linear 0.0001 0.1", exact=True, knobs=())
+    panel.train()
+    for handle in panel.engine.runs():
+        panel.engine.tell(handle)
+    panel.redraw()
+    titles = [stage._title.split(" · ")[0] for stage in panel.stages.stages]
+    assert titles == ["Edm, euler, 12 ev., churn 30", "Ddpm, linear, exact"]
 
 
 def test_lanes_without_levels_stand_equally_far_on():
@@ -381,6 +551,7 @@ def test_arrangements_name_methods_knobs_and_switches_that_exist(panel):
             row = method(lane.method)
             row.settings(dict(lane.knobs))
             row.check_solver(lane.solver)
+            row.with_schedule(lane.schedule)
             assert row.exact is not None or not lane.exact
 
 
@@ -512,12 +683,24 @@ def test_lanes_data_and_drawing_survive(panel, qtbot, settings):
     for k in range(25):
         panel.side.data.add_point(k / 10, 0.5)
     panel.stages.switches["paths"].setChecked(True)
+    panel.latents.ends, panel.latents.of_data, panel.latents.sketch = ((1.0, 2.0), (3.0, 4.0)), True, ((0.5, 0.5),)
+    panel.lanes.all[0].choice = Choice(method="ddpm", schedule="linear 0.0001 0.1")
     panel.save_now()
     again = build(qtbot, settings)
     assert again.lanes.choices()[1] == Choice(method="edm", solver="euler", evaluations=12, knobs=(("churn", 30.0),))
+    assert again.lanes.choices()[0].schedule == "linear 0.0001 0.1"
+    assert (again.latents.ends, again.latents.of_data, again.latents.sketch) == (((1.0, 2.0), (3.0, 4.0)), True, ((0.5, 0.5),))
     assert len(again.side.data.points) == 25 and again.side.data.source() == "drawn" and again.stages.on("paths")
 
 
 def test_a_state_that_makes_no_sense_is_left_aside(qtbot, settings):
     settings.set_panel("plane", {"lanes": [{"method": 3}], "chosen": "x"})
     assert "could not be restored" in build(qtbot, settings).banner.text()
+
+
+def test_f10_trains_step_by_step(panel):
+    panel.lanes.step(panel.train)
+    (handle,) = panel.engine.runs()
+    assert handle.asked == ["step"]
+    panel.lanes.step(panel.train)
+    assert panel.engine.runs() == [handle] and handle.asked == ["step", "step"]

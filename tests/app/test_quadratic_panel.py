@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from app.jobs.quadratic import Quadratic
-from app.panels.quadratic import ellipse
+from app.panels.quadratic import ellipse, numbers
 from app.panels.quadratic.panel import QuadraticPanel
 from app.panels.quadratic.words import COLOURS, TITLES, figure
 from app.protocol.payloads import Result
@@ -41,7 +43,7 @@ def path(name: str, steps: int, start=(2.0, 1.0)) -> DescentPath:
 def land(definite: bool = True) -> Landscape:
     y, x = np.mgrid[-3:3:31j, -3:3:31j]
     return Landscape(values=x**2 + (1 if definite else -1) * 4 * y**2, centre=(0.0, 0.0), reach=3.0, level=0.0, definite=definite,
-                     axes=((1.0, 0.0), (0.0, 1.0)))  # fmt: skip
+                     axes=((1.0, 0.0), (0.0, 1.0)) if definite else ((0.0, 1.0), (1.0, 0.0)))  # fmt: skip
 
 
 def answer(panel, paths=None) -> None:
@@ -65,17 +67,19 @@ def test_steps_go_back_and_forth_and_are_told(panel):
     answer(panel)
     panel.replay.go(3)
     assert [len(points) for points, _ink in panel.stage._paths] == [3, 3]
-    assert panel.transport.text().startswith("step 2 of 6   steepest 2")
+    assert panel.transport.text().startswith("step 2 of 6   f − f* 0.0625")
     words = panel.inspector.text()
-    assert "0.0625" in words and "≤ 0.25" in words and "2 of 2" in words
+    assert "0.0625" in words and "≤ 0.25" in words and "2 of 2, f − f* 0.0625" in words
+    assert "steepest 2" in words and "conjugate 2" in words, "the step's formula with its numbers"
     panel.transport.button("first").click()
     assert panel.transport.text().startswith("step 0 of 6") and panel.stage._paths == []
 
 
 def test_eigenvalues_angle_and_descents_are_submitted(panel, qtbot):
     answer(panel)
-    panel.form.axes.set_value("second", 25.0)
-    panel.form.axes.set_value("angle", -45.0)
+    panel.form.axes.editor("second").setValue(0)
+    panel.form.axes.changed.emit("second", 25.0)
+    panel.form.axes.changed.emit("angle", -45.0)
     panel.form.methods["newton"].setChecked(True)
     qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
     job = panel.engine.last(Quadratic).job
@@ -128,10 +132,11 @@ def test_the_start_is_dragged_and_put_back(panel, qtbot):
     assert panel.stage._handles["start"] == (2.0, 1.0)
     panel.stage.handle_moved.emit("start", 0.5, -1.5)
     qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
-    assert panel.engine.last(Quadratic).job.start == (0.5, -1.5)
+    job = panel.engine.last(Quadratic).job
+    assert job.start == (0.5, -1.5) and job.reach == 3.0, "the scale stands still under the pointer"
     panel.form.reset.click()
     qtbot.waitUntil(lambda: len(panel.engine.handles) == 3, timeout=2000)
-    assert panel.engine.last(Quadratic).job.start == ()
+    assert panel.engine.last(Quadratic).job.start == () and panel.engine.last(Quadratic).job.reach == 0
 
 
 def test_a_landscape_without_minimum_is_shown_with_its_sentence(panel):
@@ -140,7 +145,10 @@ def test_a_landscape_without_minimum_is_shown_with_its_sentence(panel):
     handle.record.emit("landscape", land(definite=False))
     handle.fail("A is not positive definite: f falls without end along (0, 1).")
     assert "falls without end" in panel.banner.text() and panel.stage._contours is not None
-    assert (panel.stage._contours[1] < 0).any() and panel.stage._paths == []
+    ways = [points for points, _ink in panel.stage._paths]
+    assert (panel.stage._contours[1] < 0).any()
+    assert np.allclose(sorted(way[1][1] for way in ways), [-3, 3]) and not np.any([way[:, 0] for way in ways])
+    assert "No minimum" in panel.inspector.text() and "(0, 1)" in panel.inspector.text()
     panel.run()
     answer(panel)
     assert panel.stage._paths and not panel.banner.isVisible()
@@ -172,11 +180,87 @@ def test_a_preset_sets_all_and_tells_its_point(panel, qtbot):
     panel.form._on_preset(3)
     qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
     job = panel.engine.last(Quadratic).job
-    assert (job.methods, job.length) == (("fixed",), 0.21) and "A step too long" in panel.banner.text()
+    assert (job.methods, job.length) == (("fixed",), 0.21)
+    answer(panel)
+    assert "climbs out of the valley" in panel.inspector.text() and not panel.banner.isVisible()
+    panel.form.methods["newton"].setChecked(True)
+    panel.show_step()
+    assert "climbs out of the valley" not in panel.inspector.text(), "it was said about other settings"
+
+
+def test_a_and_b_are_typed_and_agree_with_the_sliders(panel, qtbot):
+    fields = panel.form.numbers.fields
+    for name, text in (("a11", "2"), ("a12", "0.5"), ("a22", "1")):
+        fields[name].lineEdit().setText(text)
+        fields[name].editingFinished.emit()
+    assert fields["a21"].value() == 0.5
+    fields["b1"].lineEdit().setText("3")
+    fields["b1"].editingFinished.emit()
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    job = panel.engine.last(Quadratic).job
+    assert job.b == (3.0, 0.0)
+    turn = np.radians(job.angle)
+    axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    assert np.allclose(axes @ np.diag(job.eigenvalues) @ axes.T, [[2, 0.5], [0.5, 1]], atol=1e-12), "what is typed is not rounded"
+    assert panel.form.axes.values()["first"] == pytest.approx(job.eigenvalues[0], abs=0.01)
+    panel.form.axes.changed.emit("angle", 0.0)
+    assert fields["a12"].value() == 0 and fields["a11"].value() == pytest.approx(job.eigenvalues[0], rel=1e-5)
+
+
+def test_a_matrix_out_of_range_is_refused_and_the_old_one_stands_again(panel):
+    before = panel.form.job()
+    field = panel.form.numbers.fields["a11"]
+    field.lineEdit().setText("5000")
+    field.editingFinished.emit()
+    assert "they may lie from −10 to 100" in panel.banner.text().replace("-", "−")
+    assert panel.form.job() == before and field.value() == pytest.approx(3.25)
+    field.lineEdit().setText("two")
+    field.editingFinished.emit()
+    assert "not a number" in panel.banner.text() and panel.form.job() == before
+
+
+@pytest.mark.parametrize("values", [(1.0, 9.0), (-3.0, 2.0), (4.0, 4.0), (-5.0, -1.0)])
+@pytest.mark.parametrize("angle", [-89.0, -30.0, 0.0, 45.0, 90.0])
+def test_matrix_and_axes_say_the_same(values, angle):
+    entries = numbers.entries(values, angle)
+    found, turned = numbers.axes(*entries)
+    assert found == pytest.approx(values) and -90 <= turned <= 90
+    assert numbers.entries(found, turned) == pytest.approx(entries)
+
+
+def test_the_condition_number_is_dragged(panel, qtbot):
+    panel.form.axes.changed.emit("ratio", 50.0)
+    qtbot.waitUntil(lambda: len(panel.engine.handles) == 2, timeout=2000)
+    assert panel.engine.last(Quadratic).job.eigenvalues == (1.0, 50.0)
+    panel.form.axes.changed.emit("first", -1.0)
+    assert not panel.form.axes.editor("ratio").isEnabled(), "without a minimum there is no condition number"
+
+
+def test_knobs_without_effect_cannot_be_touched(panel):
+    able = {name: panel.form.knobs.editor(name).isEnabled() for name in ("variables", "condition", "length", "momentum", "repair")}
+    assert able == {"variables": False, "condition": False, "length": False, "momentum": False, "repair": True}
+    panel.form.methods["heavy-ball"].setChecked(True)
+    panel.form.knobs.set_value("spectrum", "log")
+    panel.form._on_knobs(None)
+    assert all(panel.form.knobs.editor(name).isEnabled() for name in able) and not panel.form.numbers.isEnabled()
+
+
+def test_a_descent_that_runs_away_is_said_and_its_path_stays(panel):
+    answer(panel, [replace(path("fixed", 3), notice="The descent runs away.")])
+    assert "Fixed step: The descent runs away." in panel.banner.text() and panel.stage._paths
+
+
+def test_bad_input_leaves_the_last_good_paths(panel):
+    answer(panel)
+    panel.run()
+    handle = panel.engine.last(Quadratic)
+    handle.begin()
+    handle.fail("3 entries do not fill a square matrix.")
+    assert panel.stage._paths and "Steepest" in panel.inspector.text() and "square matrix" in panel.banner.text()
 
 
 def test_what_was_set_survives(panel, qtbot, settings):
-    panel.form.axes.set_value("first", 3.0)
+    panel.form.axes.changed.emit("first", 3.0)
     panel.form.methods["heavy-ball"].setChecked(True)
     panel.form.start = (1.0, 2.0)
     panel.save_now()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 
-from app.jobs.flows import FlowBetween, FlowFacts, FlowFill, FlowLayers, FlowSamples, LearnFlow
+from app.jobs.flows import FlowBetween, FlowFacts, FlowFill, FlowLayers, FlowSamples, KeptFlows, LearnFlow
 from app.panels.tiles.moments import MOST_MOMENTS, Learned
 from app.panels.tiles.panel import TilesPanel
 from app.panels.tiles.presets import PRESETS
 from app.panels.tiles.words import figure, small
+from app.protocol.job import job_to_dict
 from app.protocol.payloads import Curve, Image, Result
-from app.protocol.tiles import FillStep, LayerLook, LearnMoment
+from app.protocol.tiles import FillStep, KeptFlow, LayerLook, LearnMoment
 from tests.app.image_panel_fakes import FakeEngine
 
 LEVELS = [{"numbers": 384, "noise": 1.0, "layers": 5.0}, {"numbers": 384, "noise": 0.5, "layers": -2.0}]
@@ -101,7 +104,7 @@ def test_what_was_not_trained_here_is_said_as_such(panel):
     panel.side.flow_changed.emit()
     handle = panel.engine.last(FlowSamples)
     handle.begin()
-    handle.fail("No Glow has been trained since the program was started.", "Press Train, or take the built-in weights.")
+    handle.fail("No Glow has been trained here yet.", "Press Train, or take the built-in weights.")
     words = panel.learn.sheet._placeholder
     assert handle.job.weights == "own" and "No Glow has been trained" in words and "or take the built-in" in words
     assert "Cut" not in panel.inspector.text(), "the numbers of other pictures are gone"
@@ -153,12 +156,65 @@ def test_a_stopped_or_diverged_training_keeps_its_moments(panel):
     handle = learning(panel)
     handle.record.emit("notice", "The training diverged at update 31: its loss is nan.")
     assert "diverged" in panel.banner.text()
+    before = panel.engine.count(FlowFacts)
     handle.cancel()
+    assert panel.engine.count(FlowFacts) == before + 1 and panel.engine.last(FlowFacts).job.weights == "own", "what is left is measured"
     late = len(panel.learn.learned.moments)
     handle.record.emit("moment", moment(60))
     assert panel.transport.state == "idle" and late == 3 and "stopped" in panel.transport.text()
     panel.learn.train()
     assert panel.learn.learned.moments == [] and panel.learn.replay.count == 0
+
+
+def kept(job: LearnFlow, step: int, **changes) -> KeptFlow:
+    rows = tuple((k, 8.0 - k / 100) for k in range(1, step + 1))
+    settings = {"notice": "", "when": "2026-11-22 15:30", "can_go_on": step < job.steps, **changes}
+    return KeptFlow(kind=job.kind, job=json.dumps(job_to_dict(job)), step=step, total=job.steps, rows=rows, **settings)
+
+
+def tell_kept(panel, *cards: KeptFlow) -> None:
+    handle = panel.engine.last(KeptFlows)
+    handle.begin()
+    handle.succeed(Result(files={"kept": cards}))
+
+
+def test_a_training_that_was_stopped_is_offered_after_the_start_and_goes_on(panel):
+    tell_kept(panel, kept(LearnFlow(kind="nice", steps=400, couplings=3, width=32), 120))
+    assert "NICE stands at update 120 of 400" in panel.banner.text() and panel.flow() == {"kind": "glow", "weights": "built-in"}
+    assert not panel.kept.button.isVisible(), "of Glow nothing is kept"
+    panel.banner._action.click()
+    job = panel.engine.last(LearnFlow).job
+    assert job == LearnFlow(kind="nice", steps=400, couplings=3, width=32, resume=True) and panel.flow() == {"kind": "nice", "weights": "own"}
+    assert not panel.banner.isVisible() and panel.learn.knobs.job().couplings == 3 and not panel.learn.knobs.job().resume
+    handle = panel.engine.last(LearnFlow)
+    handle.begin()
+    handle.record.emit("train", tuple((k, 7.0) for k in range(1, 122)))
+    handle.cancel()
+    tell_kept(panel, kept(LearnFlow(kind="nice", steps=400, couplings=3, width=32), 121))
+    assert panel.kept.button.isVisible() and panel.kept.button.text() == "Go on from update 121" and not panel.banner.isVisible()
+    panel.learn.train()
+    assert not panel.engine.last(LearnFlow).job.resume and not panel.kept.button.isVisible(), "Train begins anew"
+
+
+def test_a_kept_training_shows_its_losses_and_a_finished_one_is_not_offered(panel):
+    tell_kept(panel, kept(LearnFlow(kind="glow", steps=90), 90), kept(LearnFlow(kind="nice", steps=90), 30, notice="It diverged.", can_go_on=False))
+    assert not panel.banner.isVisible() and not panel.kept.button.isVisible()
+    panel.side.weights.setCurrentIndex(1)
+    panel.side.flow_changed.emit()
+    assert panel.learn.plot.isVisibleTo(panel) and len(panel.learn.curve.curves()["batch"].x) == 90
+    assert panel.engine.last(FlowSamples).job.weights == "own" and "finished at update 90" in panel.transport.text()
+    panel.side.weights.setCurrentIndex(0)
+    panel.side.flow_changed.emit()
+    assert not panel.learn.plot.isVisibleTo(panel) and panel.learn.learned.rows == []
+
+
+def test_a_training_that_ends_leaves_alone_who_looks_at_another_flow(panel):
+    handle = learning(panel)
+    panel.side.set_flow("nice", "built-in")
+    panel.side.flow_changed.emit()
+    before = panel.engine.count(FlowFacts)
+    handle.succeed(Result(facts=FACTS))
+    assert panel.flow() == {"kind": "nice", "weights": "built-in"} and panel.engine.count(FlowFacts) == before
 
 
 def test_what_is_remembered_is_bounded():
@@ -267,8 +323,10 @@ def test_state_is_kept_and_nonsense_is_left_aside(qtbot, settings, panel):
     panel.show_page(1)
     panel.between.pick(4)
     panel.learn.sliders.set_value("temperature", 0.25)
+    panel.side.set_flow("nice", "own")
     panel.save_now()
     again = build(qtbot, settings)
+    assert again.flow() == {"kind": "nice", "weights": "own"}, "what was trained here is kept"
     assert again.tabs.currentIndex() == 1 and again.between.ends == [4, 1] and again.learn.sliders.values()["temperature"] == 0.25
     settings.set_panel("tiles", {"page": "x"})
     third = build(qtbot, settings)
@@ -298,3 +356,12 @@ def test_the_picker_ignores_clicks_beside_its_tiles(panel, qtbot):
     before = panel.engine.count(FlowLayers)
     qtbot.mouseClick(panel.side.picker, Qt.MouseButton.LeftButton, pos=QPoint(1, 1))
     assert panel.engine.count(FlowLayers) == before
+
+
+def test_f10_learns_step_by_step(panel):
+    panel.show_page(panel.pages.index(panel.learn))
+    panel.step()
+    handle = panel.engine.last(LearnFlow)
+    assert handle.asked == ["step"]
+    panel.step()
+    assert panel.engine.last(LearnFlow) is handle and handle.asked == ["step", "step"]

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QColor, QEnterEvent, QImage, QKeyEvent, QRegion, QTextCursor
+from PySide6.QtGui import QColor, QEnterEvent, QImage, QKeyEvent, QRegion, QTextCursor, QTextOption
 from PySide6.QtWidgets import QApplication, QGraphicsItem, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from app import theme
@@ -881,6 +881,25 @@ def test_set_text_is_silent_typing_is_not_and_ten_thousand_letters_are_fine(prom
     assert len(prompt.extraSelections()) == 200
     qtbot.keyClick(prompt, Qt.Key.Key_X)
     assert len(told) == 1
+
+
+def test_a_text_without_a_break_is_wrapped_anywhere(shown):
+    """Qt takes the square of the length of a run to find where its words break: minutes for 600,000 letters."""
+    prompt = shown(PromptEdit(), 300, 70)
+    anywhere, between = QTextOption.WrapMode.WrapAnywhere, QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere
+    pasted = QMimeData()
+    pasted.setText("x" * 3000)
+    prompt.insertFromMimeData(pasted)
+    assert prompt.wordWrapMode() == anywhere and prompt.text() == "x" * 3000, "nothing is lost"
+    assert not prompt._prefix().hasSelection(), "which is no word to be completed"
+    prompt.set_text("words " * 1000)
+    assert prompt.wordWrapMode() == between
+    prompt.set_text("x" * 2500)
+    assert prompt.wordWrapMode() == anywhere
+    prompt.selectAll()
+    prompt.insertPlainText("short")
+    prompt.check_words()
+    assert prompt.wordWrapMode() == between and prompt._prefix().selectedText() == "short"
 
 
 @pytest.mark.parametrize("emphasis, expected", [(True, "a (red:1.1) house"), (False, "a red house")])

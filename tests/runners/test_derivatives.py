@@ -48,6 +48,14 @@ def test_slice_turn_secants_and_level_agree_with_the_function(drive):
     assert len(rise.level) > 50 and np.allclose(rise.level[:, 0] ** 2 * rise.level[:, 1], 2, atol=1e-6)
 
 
+def test_the_square_stays_while_the_point_is_in_it(drive):
+    inside = drive(Gradient(point=("2", "3"), centre=(1, 2)))
+    land, rise = told(inside, "surface"), told(inside, "rise")
+    assert land.centre == (1, 2) and rise.point == (2, 3) and np.abs(rise.level - (1, 2)).max() <= 2.5
+    assert np.allclose(np.hypot(*rise.level.T), np.hypot(2, 3)) and land.values[40, 40] == pytest.approx(5)
+    assert told(drive(Gradient(point=("4", "3"), centre=(1, 2))), "surface").centre == (4, 3)
+
+
 def test_quotients_err_like_h_and_h_squared_until_rounding_takes_over(drive):
     rise = told(drive(Gradient(function="sin(x)*cos(y)", point=("0.6", "-0.4"), direction=("1", "2"), side=0)), "rise")
     h = rise.secant_step
@@ -104,5 +112,7 @@ def test_what_cannot_be_is_told_in_a_sentence(drive, changes, words):
 
 
 def test_a_point_has_two_numbers():
+    with pytest.raises(UserError, match="middle has 3"):
+        Gradient(centre=(1, 2, 3))
     with pytest.raises(UserError, match="1 numbers"):
         Gradient(point=("1",))

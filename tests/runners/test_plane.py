@@ -151,6 +151,54 @@ def test_a_lattice_walks_along_without_changing_the_particles(drive) -> None:
     assert np.allclose(grids[-1].xy, end, atol=1e-5)
 
 
+def test_a_row_of_latents_and_a_sketch_walk_along(drive) -> None:
+    """The row goes from A to B and lands where the same latents land by themselves; the sketch returns to itself, by way of noise."""
+    sketch = ((-1.0, 0.5), (0.0, 0.4), (1.2, -0.3))
+    options = {"data": "eight-gaussians", "exact": True, "method": "ddpm", "evaluations": 200, "frames": 5}
+    events = drive(small(**options, between=((1.0, 0.0), (0.0, 2.0)), sketch=sketch))
+    rows, sketches, moments = (records(events, name) for name in ("between", "sketch", "particles"))
+    assert [one.index for one in rows] == [one.index for one in sketches] == [one.index for one in moments]
+    assert rows[0].xy.shape == (33, 2) and rows[0].xy[[0, -1]].tolist() == [[1.0, 0.0], [0.0, 2.0]]
+    row = method("ddpm")
+    net = row.exact(cloud("eight-gaussians").mixture)
+    walk = {"solver": "ddim", "evaluations": 200, "generator": None, "knobs": row.settings({})}
+    middle = torch.tensor(np.array(rows[0].xy[[16]]))
+    assert float(middle.norm()) > 1.0, "not through the middle of the noise"
+    assert np.allclose(rows[-1].xy[[16]], plane_training.last(row.walk(net, middle, **walk)).x, atol=1e-4)
+    facts = result(events).facts
+    assert np.abs(sketches[0].xy - sketches[-1].xy).max() > 0.2, "it went somewhere"
+    away = np.linalg.norm(sketches[-1].xy - np.array(sketch), axis=1).mean()
+    assert facts["inversion_error"] == pytest.approx(away, rel=1e-3) and away < 0.2
+    assert facts["latent_size"] == pytest.approx(float(np.sqrt(np.square(sketches[0].xy).mean())), rel=1e-3)
+    turned = records(drive(small(**options, between=((1.2, 0.8), (-1.3, 0.1)), between_data=True)), "between")
+    assert np.allclose(turned[-1].xy[[0, -1]], [(1.2, 0.8), (-1.3, 0.1)], atol=0.15)
+
+
+def test_nothing_walks_along_where_the_walk_draws_noise(drive) -> None:
+    extra = {"lattice": 4, "between": ((1.0, 0.0), (0.0, 2.0)), "sketch": ((0.0, 1.0), (1.0, 0.0))}
+    for options in ({"method": "vp", "solver": "euler-maruyama"}, {"method": "ddpm", "knobs": ("eta=1",)}):
+        events = drive(small(**options, **extra))
+        assert not [channel for channel in extra | {"grid": 0} if records(events, channel)]
+        assert "inversion_error" not in result(events).facts
+
+
+def test_a_schedule_is_learned_and_walked(drive) -> None:
+    """Another schedule is another network; its card, levels and curves are those of the schedule."""
+    drive(small(method="ddpm"))
+    events = drive(small(method="ddpm", schedule="linear 0.001 0.1"))
+    assert records(events, "train") and len(plane_training.BOOK) == 2
+    (card,) = records(events, "method")
+    assert "T = 439 links" in card.equation and [one.name for one in card.schedules] == ["linear", "cosine", "hand"]
+    row = method("ddpm").with_schedule("linear 0.001 0.1")
+    shown = next(plot for plot in records(events, "plot") if plot.title == "Share of the signal").curves
+    assert [curve.label for curve in shown] == ["this chain", "DDPM's linear β", "cosine"]
+    assert np.allclose(shown[0].y, row.levels()[1][:-1] ** 2) and records(events, "particles")[0].signal < 0.01
+    assert not records(drive(small(method="ddpm", schedule="linear 0.001 0.1", evaluations=4)), "train")
+    words = ("ddpm:ddim,schedule=cosine 0.008,eta=0", "ddpm")
+    rows = records(drive(ComparePlane(methods=words, budgets=(4,), **{k: SMALL[k] for k in ("train_steps", "batch_size", "device")})), "row")
+    assert [one.method for one in rows] == list(words) and rows[0].distance != rows[1].distance
+
+
 def test_the_way_back_begins_at_held_out_data(drive) -> None:
     events = drive(small(back=True))
     back = [one for one in records(events, "particles") if one.way == "back"]
@@ -255,6 +303,7 @@ def test_a_flow_may_start_in_another_cloud(drive) -> None:
     events = drive(small(source="eight-gaussians", map_side=8, train_steps=300, lr=5e-3, samples=300, evaluations=20))
     moments, done = records(events, "particles"), result(events)
     start = cloud("eight-gaussians").sample(300, torch.Generator().manual_seed(0))
+    assert all(np.isnan(one.level) for one in moments), "no noise, so no level of noise"
     assert np.array_equal(moments[0].xy, start.numpy()) and "nll_nats" not in done.facts and records(events, "density") == []
     assert done.facts["sliced_wasserstein"] < 0.6 * sliced_wasserstein(start, cloud("moons").held_out(HELD_OUT))
     first, ring = records(events, "marginal")[0], cloud("eight-gaussians").held_out(HELD_OUT, seed=2)
@@ -319,6 +368,10 @@ def test_a_solver_that_gives_up_keeps_what_it_had_if_it_had_anything(drive, monk
         ({"knobs": ("churn=4",)}, "Flow matching has no knob named 'churn'."),
         ({"knobs": ("churn",)}, "'churn' is no knob."),
         ({"method": "reflow", "knobs": ("round=nan",)}, "Round cannot be nan."),
+        ({"method": "ddpm", "schedule": "linear 1"}, "The schedule 'linear' takes 2 numbers, not 1."),
+        ({"schedule": "cosine"}, "Flow matching has no noise schedule to set."),
+        ({"between": ((0.0, 1.0),)}, "A row lies between two latents, not 1."),
+        ({"sketch": ((0.0, 1e7), (1.0, 0.0))}, "A point lies at 1e+07, too far from the data."),
         ({"points": ((0.0, 1.0),) * 19}, "A cloud of 19 points is too small."),
         ({"points": ((0.0, 1.0),) * 30}, "All points of the cloud lie in the same place."),
         ({"source": "rings", "method": "vp"}, "VP starts in noise only."),

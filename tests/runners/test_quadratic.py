@@ -55,6 +55,12 @@ def test_the_landscape_is_f_and_holds_the_path(drive) -> None:
     assert all(np.abs(path.points - land.centre).max() <= land.reach for path in records(events, "path"))
 
 
+def test_the_landscape_keeps_its_reach_while_the_start_is_in_it(drive) -> None:
+    (held,) = records(drive(Quadratic(start=(1, 1), reach=5)), "landscape")
+    (fitted,) = records(drive(Quadratic(start=(1, 6), reach=5)), "landscape")
+    assert held.reach == 5 and fitted.reach == pytest.approx(1.3 * 6)
+
+
 def test_many_variables_are_seen_along_the_extreme_axes(drive) -> None:
     job = Quadratic(spectrum="log", variables=30, condition=500, methods=METHODS, steps=200, repair=True, start=(1.0,) * 30, side=21)
     events = drive(job)

@@ -31,7 +31,7 @@ class LengthsView(QWidget):
         self.times = CurveView(x_label="tokens", y_label="time of a call, measured", y_unit="ms")
         self.costs = CurveView(x_label="tokens", y_label=COSTS["FLOPs"][0])
         self.key = ColourKey()
-        self._cost, self._words = QComboBox(accessibleName="Cost"), QLabel(wordWrap=True)
+        self._cost, self._words = QComboBox(accessibleName="Cost", toolTip="What the curves count: time, operations, bytes or memory"), QLabel(wordWrap=True)
         self._button = QPushButton("Measure again", toolTip="Time every ticked mechanism once more")
         self._rows: list[LengthRow] = []
         self._colours: dict[str, int] = {}

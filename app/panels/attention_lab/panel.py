@@ -72,6 +72,7 @@ class AttentionLabPanel(Panel):
             getattr(bar, name).connect(partial(self._on_key, name))
         bar.install_keys(self)
         QShortcut(QKeySequence("Ctrl+Tab"), self, activated=self._on_next_page)
+        QShortcut(QKeySequence("F10"), self, activated=self.step)
 
     # pages ---------------------------------------------------------------------------------------------------------
 
@@ -98,6 +99,13 @@ class AttentionLabPanel(Panel):
     @Slot()
     def _on_next_page(self) -> None:
         self.show_page((self.tabs.currentIndex() + 1) % len(self.pages))
+
+    @Slot()
+    def step(self) -> None:
+        """Train step by step: begin, or take one step, and stand still; elsewhere one step on."""
+        if self.page is self.training and self.training.run is None:
+            self.training.train()
+        self._on_key("next")
 
     @Slot()
     def _on_head(self) -> None:
@@ -147,4 +155,5 @@ class AttentionLabPanel(Panel):
         return scenes.SCENES
 
     def key_help(self) -> list[tuple[str, str]]:
-        return [("Ctrl+Tab", "Next page of the lab"), ("Enter on a card", "That mechanism large, beside softmax")]
+        pages = [("Ctrl+Tab", "Next page of the lab"), ("F10", "Step by step: train one update, then stand still")]
+        return [*pages, ("Enter on a card", "That mechanism large, beside softmax")]

@@ -123,6 +123,7 @@ class SideForm(QSplitter):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(6)
             box.setAccessibleName(f"{words} of the second answer")
+            box.setToolTip(f"{words} that writes the second answer to the same prompt")
             box.activated.connect(self._on_changed)
             grid.addWidget(_small(words), row, 0)
             grid.addWidget(box, row, 1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from app import theme
 from app.jobs.derivatives import GALLERY, Gradient
+from app.panels.derivatives.words import SHOWS
 
 WIDTH = 264
 OWN = "Own function"
@@ -25,6 +26,11 @@ class Form(QWidget):
         self.setMinimumWidth(WIDTH)
         self.gallery, self.function = QComboBox(), QLineEdit(toolTip=HINT, accessibleName="f(x, y)")
         self.gallery.addItems([*GALLERY, OWN])
+        self.gallery.setToolTip("Functions that show a point each, or one of your own")
+        for place, name in enumerate(GALLERY):
+            self.gallery.setItemData(place, SHOWS[name], Qt.ItemDataRole.ToolTipRole)
+        self.centre: tuple[float, ...] = ()
+        """Middle of the square in view; empty: the point."""
         self.point = [QLineEdit(accessibleName=f"Point {axis}", toolTip="A number, exact if written so: 1/3") for axis in "xy"]
         self.direction = [QLineEdit(accessibleName=f"Direction {axis}", toolTip="Any length; not both 0") for axis in "xy"]
         self.reach = theme.pad(QDoubleSpinBox(decimals=2, minimum=0.01, maximum=1000, singleStep=0.5))
@@ -59,13 +65,15 @@ class Form(QWidget):
     def job(self) -> Gradient:
         """What is set."""
         point, direction = (tuple(line.text() for line in pair) for pair in (self.point, self.direction))
-        return replace(Gradient(), function=self.function.text(), point=point, direction=direction, reach=self.reach.value())
+        view = {"reach": self.reach.value(), "centre": self.centre}
+        return replace(Gradient(), function=self.function.text(), point=point, direction=direction, **view)
 
     def set_job(self, job: Gradient) -> None:
         """Show a job; tells nobody."""
         self.function.setText(job.function)
         self._name_function()
         self.put(job.point, job.direction)
+        self.centre = job.centre
         self.reach.blockSignals(True)
         self.reach.setValue(job.reach)
         self.reach.blockSignals(False)
@@ -85,6 +93,7 @@ class Form(QWidget):
         name = self.gallery.currentText()
         if name in GALLERY:
             self.function.setText(GALLERY[name])
+            self.centre = ()
             if name in ("Roof", "Cone", "Ridge"):
                 self.put(("0", "0"))  # where they show their point
             self.changed.emit()

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtWidgets import QSplitter
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from app.jobs.derivatives import Gradient
 from app.panels.base import INSPECTOR_WIDTH, Panel, Scene
 from app.panels.derivatives import scenes
 from app.panels.derivatives.form import Form
-from app.panels.derivatives.plots import SECANT, SLICE, Plots
+from app.panels.derivatives.plots import CENTRAL, SECANT, SLICE, TANGENT, Plots
+from app.panels.derivatives.words import SHOWS, WATCH, formulas, note, rows_of
 from app.panels.replay import Replay
 from app.protocol.derivatives import Rise, Surface
 from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict, job_to_dict
 from app.protocol.payloads import Result
-from app.widgets.fact_rows import Row
+from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.inspector import Inspector
 from app.widgets.plane_stage import PlaneStage
 from app.widgets.surface_view import Line, SurfaceView
@@ -28,13 +29,14 @@ from app.widgets.transport import Transport
 
 ASK_MS, PACE_MS, LEVELS = 40, 250, 15
 POINT, HEAD = "p", "u"
+DIGITS = 3
+"""Of the reach: as fine as a dragged point is written."""
 GRADIENT, LEVEL = 4, 2
 """Data colours of the gradient and of the level curve."""
-EQUATION = "D_u f(p) = lim (f(p + h u) − f(p)) / h,   = ∇f · u where f is smooth"
-WATCH = (
-    "Turn u: the slope is largest along the gradient and nothing along the level curve, to which the gradient stands at a right angle. "
-    "Step on and h shrinks: the secant becomes the tangent, if there is one."
-)
+KEY = (
+    Entry("along u", SLICE), Entry("∇f", GRADIENT), Entry("level curve", LEVEL), Entry("tangent", TANGENT),
+    Entry("secant over h", SECANT, True), Entry("central difference", CENTRAL),
+)  # fmt: skip
 
 
 class DerivativesPanel(Panel):
@@ -51,10 +53,16 @@ class DerivativesPanel(Panel):
         self.surface: Surface | None = None
         self.rise: Rise | None = None
         self.inspector.setMinimumWidth(INSPECTOR_WIDTH)
-        upper, split = QSplitter(Qt.Orientation.Horizontal), QSplitter(Qt.Orientation.Vertical)
+        upper, split, under = QSplitter(Qt.Orientation.Horizontal), QSplitter(Qt.Orientation.Vertical), QWidget()
         for widget in (self.stage, self.view):
             upper.addWidget(widget)
-        for widget in (upper, self.plots):
+        self.key, column = ColourKey(), QVBoxLayout(under)
+        self.key.set_entries(KEY)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.key)
+        column.addWidget(self.plots, 1)
+        for widget in (upper, under):
             split.addWidget(widget)
         split.setSizes([430, 220])
         self.arrange(self.form, split, self.transport, self.inspector)
@@ -91,10 +99,12 @@ class DerivativesPanel(Panel):
 
     @Slot(str, float, float)
     def _on_dragged(self, name: str, x: float, y: float) -> None:
+        digits = max(2, DIGITS - 1 - math.floor(math.log10(self.form.reach.value())))
         if name == POINT:
-            self.form.put(point=(f"{x:.2f}", f"{y:.2f}"))
+            self.form.centre = () if self.surface is None else self.surface.centre  # else the square would move with the pointer
+            self.form.put(point=(f"{x:.{digits}f}", f"{y:.{digits}f}"))
         elif self.rise is not None:
-            self.form.put(direction=(f"{x - self.rise.point[0]:.2f}", f"{y - self.rise.point[1]:.2f}"))
+            self.form.put(direction=tuple(f"{a - b:.{digits}f}" for a, b in zip((x, y), self.rise.point)))
         self._on_changed()
 
     @Slot(str, object)
@@ -116,11 +126,12 @@ class DerivativesPanel(Panel):
 
     def _show_surface(self) -> None:
         land = self.surface
-        known = land.values[np.isfinite(land.values)]
+        values = land.values if land.cut is None else np.clip(land.values, *land.cut)
+        known = values[np.isfinite(values)]
         self.stage.set_span(land.reach, land.centre)
         self.stage.set_title(f"f(x, y) = {land.formula}")
-        self.stage.set_contours(land.values, np.linspace(known.min(), known.max(), LEVELS + 2)[1:-1] if known.size else np.zeros(1))
-        self.view.set_surface(land.values, land.centre, land.reach, "Drag to turn")
+        self.stage.set_contours(values, np.linspace(known.min(), known.max(), LEVELS + 2)[1:-1] if known.size else np.zeros(1))
+        self.view.set_surface(values, land.centre, land.reach, note(land) or "Drag to turn")
 
     def _show_rise(self) -> None:
         rise, reach = self.rise, self.surface.reach
@@ -135,7 +146,7 @@ class DerivativesPanel(Panel):
             paths.append(rise.level)
             inks.append(LEVEL)
         self.stage.set_paths(paths, inks)
-        self.plots.show_rise(rise)
+        self.plots.show_rise(rise, self.surface.cut)
         self.form.worked.setText("\n\n".join(rise.worked))
         self.replay.reset(len(rise.secant_step), self.replay.index if self.replay.count else 1)
         self.show_secant()
@@ -144,8 +155,9 @@ class DerivativesPanel(Panel):
         """The slice, the point, and the level curve on the surface."""
         rise = self.rise
         along = np.array(rise.point) + rise.slice_at[:, None] * np.array(rise.unit)
-        inside = np.abs(along - rise.point).max(1) <= self.surface.reach
-        lines = [Line(np.column_stack([along[inside], rise.slice_height[inside]]), SLICE)]
+        inside = np.abs(along - self.surface.centre).max(1) <= self.surface.reach
+        heights = rise.slice_height if self.surface.cut is None else np.clip(rise.slice_height, *self.surface.cut)
+        lines = [Line(np.column_stack([along[inside], heights[inside]]), SLICE)]
         if len(rise.level):
             lines.append(Line(np.column_stack([rise.level, np.full(len(rise.level), rise.value)]), LEVEL))
         h, slope = (values[max(self.replay.index - 1, 0)] for values in (rise.secant_step, rise.secant_slope))
@@ -166,7 +178,8 @@ class DerivativesPanel(Panel):
         bar.set_state(self.replay.state)
         bar.set_can(back=number > 0, forward=number < count - 1)
         bar.set_position(number + 1, count, f"h {rise.secant_step[number]:.2g}   slope {rise.secant_slope[number]:.6g}")
-        self.inspector.set_content("Directional derivative", self._rows(number), EQUATION, WATCH)
+        shows = SHOWS.get(self.form.gallery.currentText(), "")
+        self.inspector.set_content("Directional derivative", rows_of(rise, number), formulas(rise, number), f"{shows} {WATCH}".strip())
 
     def _plane(self) -> np.ndarray | None:
         """Corners of the tangent plane around the point; None where f is not smooth."""
@@ -176,20 +189,6 @@ class DerivativesPanel(Panel):
         half = 0.4 * self.surface.reach
         corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
         return np.column_stack([corners + rise.point, rise.value + corners @ np.array(rise.gradient)])
-
-    def _rows(self, number: int) -> list[Row]:
-        rise = self.rise
-        rows: list[Row] = [("f(p)", figure(rise.value)), ("u", pair(rise.unit), "The direction at length 1")]
-        slope = "does not exist" if rise.directional is None else figure(rise.directional)
-        rows.append(("D_u f", f"{slope}  = {rise.exact}" if rise.exact and rise.exact != slope else slope))
-        if rise.gradient is None:
-            rows.append(("∇f", "none: f is not differentiable here"))
-        else:
-            rows.append(("∇f", pair(rise.gradient), "The partial derivatives"))
-            rows.append(("|∇f|", figure(rise.steepest), "The largest slope of all directions"))
-        if rise.angle is not None:
-            rows.append(("Angle to ∇f", f"{math.degrees(rise.angle):.2f}°"))
-        return [*rows, ("h", f"{rise.secant_step[number]:.2g}"), ("Secant", figure(rise.secant_slope[number]))]
 
     def _on_key(self, name: str) -> None:
         getattr(self.replay, {"next": "forward"}.get(name, name))()
@@ -210,14 +209,4 @@ class DerivativesPanel(Panel):
         return scenes.SCENES
 
     def key_help(self) -> list[tuple[str, str]]:
-        return [("Drag p, u", "Move the point, turn the direction"), ("Drag the surface", "Turn it")]
-
-
-def figure(value: float) -> str:
-    """Six figures, a true minus."""
-    return f"{value + 0.0:.6g}".replace("-", "−")
-
-
-def pair(values: tuple[float, float]) -> str:
-    """(a, b)."""
-    return f"({figure(values[0])}, {figure(values[1])})"
+        return [("Drag p, u", "Move the point, turn the direction"), ("Drag the surface, Shift+arrows", "Turn it")]

@@ -17,4 +17,14 @@ def bowl(panel: DerivativesPanel) -> Iterator[Any]:
     yield 0.3
 
 
-SCENES = [("", bowl)]
+def pole(panel: DerivativesPanel) -> Iterator[Any]:
+    """A typed function that divides by zero in view."""
+    panel.form.function.setText("1/x + y")
+    panel.form.function.editingFinished.emit()
+    yield 0.5
+    yield panel.handle
+    panel.replay.go(7)
+    yield 0.3
+
+
+SCENES = [("", bowl), ("pole", pole)]

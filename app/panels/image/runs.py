@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from app.jobs.diffusion import PictureRecord, StepRecord, Txt2Img
 from app.panels.image.film import LENSES, Film
+from app.protocol.sizes import progress_words
 
 KEY = "image/txt2img"
 IDLE, STARTING, RUNNING, PAUSED = "idle", "starting", "running", "paused"
@@ -171,7 +172,7 @@ class Run(QObject):
     @Slot(str, object, object)
     def _on_loading(self, key: str, done: int, total: int) -> None:
         if self._runs.hears(self):
-            size = f", {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
+            size = f", {progress_words(done, total)}" if total else ""
             self._runs.busy.emit(f"Loading {key}{size}" if done < total or not total else "")
 
     @Slot(object)

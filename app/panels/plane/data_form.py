@@ -15,8 +15,8 @@ from app.widgets.param_form import ParamForm
 DRAWN, PICTURE, NOISE = "drawn", "picture", "noise"
 FROM = "Where the particles start; flow matching, rectified flow and reflow lead from any cloud to any other"
 SKIPPED = (
-    "data", "points", "picture", "source", "method", "solver", "evaluations", "knobs", "exact", "frames", "grid", "map_side", "lattice",
-    "device", "dtype",
+    "data", "points", "picture", "source", "method", "solver", "evaluations", "knobs", "schedule", "exact", "frames", "grid", "map_side",
+    "lattice", "between", "between_data", "sketch", "device", "dtype",
 )  # fmt: skip
 
 

@@ -184,8 +184,8 @@ def entrants(choice: Choice, cards: dict[str, MethodCard], every: bool) -> list[
     card = cards.get(choice.method)
     solvers = card.solvers if every and card is not None else (choice.solver or (card.solvers[0] if card else ""),)
     knobs = [f"{name}={value:g}" for name, value in choice.knobs]
-    exact = ("exact",) if choice.exact else ()
-    return [":".join(filter(None, (choice.method, ",".join(filter(None, (solver, *knobs, *exact)))))) for solver in solvers]
+    more = [*(["exact"] if choice.exact else []), *([f"schedule={choice.schedule}"] if choice.schedule else [])]
+    return [":".join(filter(None, (choice.method, ",".join(filter(None, (solver, *knobs, *more)))))) for solver in solvers]
 
 
 def table(rows: list[PlaneRow]) -> str:

@@ -19,7 +19,8 @@ class Foot(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.equation = SteadyLabel("mono", name="Equation of this step", tip="The equation of this step with its numbers")
-        self.slider = QSlider(Qt.Orientation.Horizontal, toolTip="Time of the walk: from noise to data", accessibleName="Time of the walk")
+        tip = "Time of the walk, from its start to the data"
+        self.slider = QSlider(Qt.Orientation.Horizontal, toolTip=tip, accessibleName="Time of the walk")
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.transport, self.working = Transport(noun="moment"), SteadyLabel("small", name="Writing a file")
         self.transport.add_widget(self.working)

@@ -14,7 +14,7 @@ from app.protocol.plane import Arrows, CloudPoints, DensityMap, MethodCard, Part
 
 GATHERED = {
     "particles": "moments", "grid": "lattices", "field": "fields", "parts": "parts", "clean": "clean", "marginal": "marginals",
-    "plot": "plots",
+    "plot": "plots", "between": "rows", "sketch": "sketches",
 }  # fmt: skip
 """Channels whose payloads are kept one after another, and where."""
 LATTICE = 25
@@ -31,11 +31,13 @@ class Choice:
     knobs: tuple[tuple[str, float], ...] = ()
     exact: bool = False
     """The known law stands in for the network."""
+    schedule: str = ""
+    """Of the noise, as a job writes it."""
 
     def of(self, shared: Plane) -> Plane:
         """The job: this choice beside the settings that all lanes share."""
-        own = {"method": self.method, "solver": self.solver, "evaluations": self.evaluations, "exact": self.exact, "lattice": LATTICE}
-        return replace(shared, **own, knobs=written_knobs(dict(self.knobs)))
+        own = {"method": self.method, "solver": self.solver, "evaluations": self.evaluations, "exact": self.exact}
+        return replace(shared, **own, schedule=self.schedule, lattice=LATTICE, knobs=written_knobs(dict(self.knobs)))
 
 
 @dataclass(kw_only=True)
@@ -53,6 +55,10 @@ class Told:
     fields: list[Arrows] = field(default_factory=list)
     parts: list[tuple[Arrows, ...]] = field(default_factory=list)
     clean: list[Particles] = field(default_factory=list)
+    rows: list[Particles] = field(default_factory=list)
+    """Latents between two."""
+    sketches: list[Particles] = field(default_factory=list)
+    """A drawing, carried to the noise and back."""
     marginals: list[DensityMap] = field(default_factory=list)
     chords: Arrows | None = None
     plots: list[PlanePlot] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from app.jobs.plane import Plane
 from app.panels.plane.lane import Choice, Lane
 from app.protocol.plane import PlanePreset
 
+OWN = {"solver": "", "evaluations": 0, "exact": False, "schedule": ""}
+"""Fields of a choice that a preset sets, by name or else to these."""
 FIRST = ("flow-matching", "edm", "realnvp", "vp")
 """What further lanes begin with."""
 
@@ -81,6 +84,12 @@ class Lanes(QObject):
             if lane.state != "idle":
                 {"play": lane.handle.resume, "pause": lane.handle.pause, "next": lane.handle.step_on, "stop": lane.stop}[name]()
 
+    def step(self, begin: Callable[[], None]) -> None:
+        """Run step by step: begin, or take one step, and stand still."""
+        if self.state == "idle":
+            begin()
+        self.press("next")
+
     def _on_ended(self) -> None:
         self.ended.emit(self.sender())
 
@@ -90,11 +99,10 @@ def preset_of(choice: Choice, shared: Plane, preset: PlanePreset) -> tuple[Choic
     fields = {name for name in Plane.__dataclass_fields__}
     own, knobs, common = {}, {}, {}
     for name, value in preset.settings:
-        if name in ("solver", "evaluations", "exact"):
-            own[name] = type(getattr(shared, name))(value)
+        if name in OWN:
+            own[name] = type(OWN[name])(value)
         elif name in fields:
             common[name] = type(getattr(shared, name))(value)
         else:
             knobs[name] = float(value)
-    set_now = {"solver": "", "evaluations": 0, "exact": False, **own}
-    return replace(choice, **set_now, knobs=tuple(knobs.items())), common
+    return replace(choice, **OWN | own, knobs=tuple(knobs.items())), common

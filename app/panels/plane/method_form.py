@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QVBox
 
 from app import theme
 from app.panels.plane.lane import Choice
+from app.panels.plane.schedule_editor import ScheduleEditor
 from app.protocol.plane import MethodCard, PlanePreset
 from app.widgets.knob_sliders import KnobSliders, Setting
 
@@ -32,7 +33,7 @@ class MethodForm(QWidget):
         self.evaluations = theme.pad(QSpinBox(minimum=0, maximum=MOST_EVALUATIONS, specialValueText="method's own"))
         self.evaluations.setKeyboardTracking(False)
         self.exact = QCheckBox("Exact answer", toolTip="The known law of the eight Gaussians stands in for the network; nothing is trained")
-        self.knobs = KnobSliders()
+        self.knobs, self.schedule = KnobSliders(), ScheduleEditor()
         rows = QFormLayout()
         rows.setContentsMargins(0, 0, 0, 0)
         for title, editor, tip in (
@@ -52,12 +53,14 @@ class MethodForm(QWidget):
         rows.addRow("", self.exact)
         box.addLayout(rows)
         box.addWidget(self.knobs)
+        box.addWidget(self.schedule)
         self.methods.activated.connect(self._on_method)
         self.presets.activated.connect(self._on_preset)
         self.solvers.activated.connect(self._on_walk)
         self.evaluations.valueChanged.connect(self._on_walk)
         self.knobs.changed.connect(self._on_walk)
         self.exact.toggled.connect(self._on_walk)
+        self.schedule.changed.connect(self._on_schedule)
 
     def set_cards(self, cards: tuple[MethodCard, ...]) -> None:
         """The table of methods."""
@@ -91,9 +94,10 @@ class MethodForm(QWidget):
         self.evaluations.setValue(choice.evaluations)
         self.exact.setChecked(choice.exact)
         self.exact.setEnabled(card.exact)
-        for name, value in {**{knob.name: knob.default for knob in card.knobs}, **dict(choice.knobs)}.items():
-            self.knobs.set_value(name, value)
+        for name, value in {knob.name: knob.default for knob in card.knobs}.items():
+            self.knobs.set_value(name, dict(choice.knobs).get(name, value))
         self._silent = False
+        self.schedule.show_schedule(card, choice.schedule)
 
     def _show_card(self, card: MethodCard) -> None:
         self.presets.clear()
@@ -118,6 +122,11 @@ class MethodForm(QWidget):
         if name != self._choice.method:
             self.show_choice(Choice(method=name))
             self.changed.emit(self._choice, True)
+
+    @Slot(str)
+    def _on_schedule(self, words: str) -> None:
+        self._choice = replace(self._choice, schedule=words)
+        self.changed.emit(self._choice, True)
 
     @Slot(int)
     def _on_preset(self, index: int) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QMimeData, Qt, QTimer, Slot
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QStackedWidget, QTabBar
 
-from app.jobs.plane import PlaneMethods
+from app.jobs.plane import PlaneMethods, PlaneSchedule
 from app.panels.base import Panel, Scene
 from app.panels.errands import Errands
 from app.panels.plane import memory, scenes
@@ -21,6 +21,7 @@ from app.panels.plane.foot import Foot
 from app.panels.plane.intake import Intake
 from app.panels.plane.lane import Choice, Lane
 from app.panels.plane.lanes import Lanes, preset_of
+from app.panels.plane.latents import Latents
 from app.panels.plane.player import Player
 from app.panels.plane.sharing import Sharing
 from app.panels.plane.side import Side
@@ -49,7 +50,7 @@ class PlanePanel(Panel):
         self.side, self.stages, self.foot, self.beside = Side(), Stages(), Foot(), Beside()
         self.intake, self.sharing = Intake(self.errands, self), Sharing(self)
         self.foot.transport.add_widget(self.sharing.button)
-        self.drawing = False
+        self.drawing, self.latents = False, Latents(self)
         self.desk, self.tabs, self._hero = Desk(self), QTabBar(expanding=False, drawBase=False), QStackedWidget()
         for page, title, tip in ((self.stages, "Stage", "Particles, field and density"), (self.desk, "Desk", "Error against evaluations")):
             self._hero.addWidget(page)
@@ -72,7 +73,8 @@ class PlanePanel(Panel):
             (self.player.moved, self.redraw), (self.lanes.learned, self._on_learned), (self.lanes.moved, self._on_moved),
             (self.lanes.ended, self._on_ended), (self.errands.failed, self.show_error), (self.intake.picture, data.set_picture),
             (self._redraw.timeout, self.redraw), (self._tune.timeout, self._on_tune), (self._losses.timeout, self.show_losses),
-            (self.tabs.currentChanged, self.show_page),
+            (self.tabs.currentChanged, self.show_page), (method.schedule.wanted, self._on_schedule_wanted),
+            (self.stages.end_moved, self.latents.move_end), (self.stages.sketch.toggled, self.latents.set_sketching),
         ):  # fmt: skip
             signal.connect(slot)
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
@@ -80,7 +82,8 @@ class PlanePanel(Panel):
         bar.install_keys(self)
         self.beside.save_requested.connect(self.save_plot)
         self.side.arrangement_chosen.connect(self.arrange_lanes)
-        QShortcut(QKeySequence("Ctrl+Return"), self, activated=self.train, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        for keys, slot in (("Ctrl+Return", self.train), ("F10", partial(self.lanes.step, self.train))):
+            QShortcut(QKeySequence(keys), self, activated=slot, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
 
     @Slot(int)
     def show_page(self, number: int) -> None:
@@ -121,6 +124,7 @@ class PlanePanel(Panel):
         self.set_count(len(one.lanes))
         for switch, box in self.stages.switches.items():
             box.setChecked(switch in (*STANDARD, *one.switches))
+        self.latents.take(one.between, one.sketch)
         self.show_page(0)
         self.train()
         self.show_message("info", name, one.sentence)
@@ -129,11 +133,12 @@ class PlanePanel(Panel):
     def train(self) -> None:
         """Train and walk in every lane, from the same noise."""
         self.side.data.pen.setChecked(False)
-        self._run(self.lanes.all, fresh=True)
+        self.latents.stop_sketching()
+        self.run_lanes(self.lanes.all, fresh=True)
 
-    def _run(self, lanes: list[Lane], *, fresh: bool) -> None:
+    def run_lanes(self, lanes: list[Lane], *, fresh: bool) -> None:
         try:
-            shared = self.side.data.shared()
+            shared = self.latents.beside(self.side.data.shared())
             for lane in lanes:
                 lane.run(shared, fresh=fresh)
         except UserError as error:
@@ -141,6 +146,12 @@ class PlanePanel(Panel):
             return
         self.banner.hide()
         self.player.begin()
+
+    @Slot(str, str)
+    def _on_schedule_wanted(self, method: str, words: str) -> None:
+        editor = self.side.method.schedule
+        job = PlaneSchedule(method=method, schedule=words)
+        self.errands.run(job, editor.take, key="schedule", failed=lambda report: editor.tell(f"{report.title} {report.hint}"))
 
     def _allow_sources(self) -> None:
         cards = self.side.method.cards()
@@ -156,7 +167,7 @@ class PlanePanel(Panel):
 
     @Slot()
     def _on_tune(self) -> None:
-        self._run([self.lanes.lane], fresh=False)
+        self.run_lanes([self.lanes.lane], fresh=False)
 
     @Slot(object)
     def _on_preset(self, preset: PlanePreset) -> None:
@@ -164,7 +175,7 @@ class PlanePanel(Panel):
         self.lanes.lane.choice = choice
         self.side.data.take(common)
         self.side.method.show_choice(choice)
-        self._run(self.lanes.all if "data" in common else [self.lanes.lane], fresh=True)
+        self.run_lanes(self.lanes.all if "data" in common else [self.lanes.lane], fresh=True)
         self.show_message("info", preset.title, preset.sentence)
 
     # data ----------------------------------------------------------------------------------------------------------
@@ -176,13 +187,15 @@ class PlanePanel(Panel):
     @Slot(bool)
     def set_pen(self, on: bool) -> None:
         """Draw a cloud on the first stage, or look at the runs again."""
+        if on:
+            self.latents.stop_sketching()
         self.drawing = on
         self.stages.stages[0].set_pen(on)
         self.redraw()
 
     @Slot(float, float)
     def _on_pen(self, x: float, y: float) -> None:
-        self.side.data.add_point(x, y)
+        (self.latents.add_point if self.latents.sketching else self.side.data.add_point)(x, y)
         self.redraw_soon()
         self.touch()
 
@@ -233,6 +246,8 @@ class PlanePanel(Panel):
                 self._tell(lane, at)
         if self.drawing:
             self.stages.show_drawn(np.array(self.side.data.points, float).reshape(-1, 2))
+        if self.latents.sketching:
+            self.stages.show_sketch(np.array(self.latents.sketch, float).reshape(-1, 2))
         self.foot.show_place(index, len(lead.moments))
         bar, count = self.foot.transport, len(lead.moments)
         state = self.lanes.state if self.lanes.state != "idle" else self.player.replay.state
@@ -286,4 +301,4 @@ class PlanePanel(Panel):
 
     def key_help(self) -> list[tuple[str, str]]:
         stage = [("Click on a stage", "Set and read that method"), ("Wheel, double-click", "Zoom, show all")]
-        return [("Ctrl+Enter", "Train and walk"), *stage]
+        return [("Ctrl+Enter", "Train and walk"), ("F10", "Step by step: one update or step of the walk, then stand still"), *stage]

@@ -39,6 +39,7 @@ def played(panel: PlanePanel, arrangement: Arrangement, share: float) -> Iterato
     panel.set_count(len(arrangement.lanes))
     for switch, box in panel.stages.switches.items():
         box.setChecked(switch in (*STANDARD, *arrangement.switches))
+    panel.latents.take(arrangement.between, arrangement.sketch)
     panel.side.data.knobs.set_job(replace(panel.side.data.knobs.job(), train_steps=UPDATES, samples=PARTICLES))
     panel.side.data.take({"data": "moons", "source": "noise", **arrangement.shared})
     panel.show_lane(0)
@@ -69,6 +70,29 @@ def straight(panel: PlanePanel) -> Iterator[Any]:
 def between(panel: PlanePanel) -> Iterator[Any]:
     """From eight Gaussians to moons: chords cross, the flow does not."""
     yield from played(panel, ARRANGEMENTS["From eight Gaussians to moons"], 0.6)
+
+
+def latents(panel: PlanePanel) -> Iterator[Any]:
+    """A row of latents between two, and where it lands."""
+    yield from played(panel, ARRANGEMENTS["Interpolation of two latents"], 1.0)
+
+
+def inverted(panel: PlanePanel) -> Iterator[Any]:
+    """A drawing that went to the noise and came back."""
+    yield from played(panel, ARRANGEMENTS["Inversion of a drawing"], 1.0)
+
+
+def scheduled(panel: PlanePanel) -> Iterator[Any]:
+    """Four noise schedules, one of them in the editor, and what the network guesses on the way."""
+    yield from played(panel, ARRANGEMENTS["Linear, cosine, by hand"], 0.7)
+    panel.stages.switches["clean"].setChecked(True)
+    panel.show_lane(2)
+    yield 0.5
+
+
+def strength(panel: PlanePanel) -> Iterator[Any]:
+    """Guidance over a row of w."""
+    yield from played(panel, ARRANGEMENTS["Guidance over a row of w"], 1.0)
 
 
 def bent(panel: PlanePanel) -> Iterator[Any]:
@@ -115,6 +139,7 @@ def desk(panel: PlanePanel) -> Iterator[Any]:
 
 
 SCENES = [
-    ("", one), ("four", four), ("guided", guided), ("straight", straight), ("between", between), ("bent", bent), ("levels", levels),
-    ("drawn", drawn), ("pictured", pictured), ("desk", desk),
+    ("", one), ("four", four), ("guided", guided), ("strength", strength), ("straight", straight), ("between", between), ("bent", bent),
+    ("levels", levels), ("latents", latents), ("inverted", inverted), ("scheduled", scheduled), ("drawn", drawn), ("pictured", pictured),
+    ("desk", desk),
 ]  # fmt: skip

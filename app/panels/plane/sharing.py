@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QFileDialog, QToolButton
 
 from app.jobs.plane import ExportPlane
-from app.panels.plane.lane import Told
+from app.panels.plane.words import name_of
 from app.protocol.payloads import Result
 from app.widgets.icons import icon
 
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from app.panels.plane.panel import PlanePanel
 
 KINDS = "Animation (*.gif);;Picture of this moment (*.png);;All positions (*.npz);;Positions of this moment (*.csv)"
-
-
-def title_of(told: Told) -> str:
-    """The name of a run's method."""
-    return told.card.title if told.card else ""
 
 
 class Sharing(QObject):
@@ -52,8 +47,8 @@ class Sharing(QObject):
         others = panel.lanes.others() if path.lower().endswith((".gif", ".png")) else []
         beside = tuple(other.told.moments[other.told.beside(told, k)] for other in others for k in range(len(told.moments)))
         job = ExportPlane(
-            path=path, moments=tuple(told.moments), at=at, data=told.cloud, method=title_of(told), others=beside,
-            titles=tuple(title_of(other.told) for other in others),
+            path=path, moments=tuple(told.moments), at=at, data=told.cloud, method=name_of(told), others=beside,
+            titles=tuple(name_of(other.told) for other in others),
         )  # fmt: skip
         panel.errands.run(job, self._on_saved, progress=panel.foot.tell_progress)
 

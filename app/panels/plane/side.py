@@ -71,6 +71,6 @@ class Side(QWidget):
 
     def show_lane(self, number: int, count: int) -> None:
         """Whose method is on show, and of how many."""
-        self.lane.setText("Method" if count == 1 else f"Method of stage {number + 1}")
+        self.lane.setText("Method" if count == 1 else f"On stage {number + 1}")
         self._counts.button(count).setChecked(True)
         self.train.setText("Train" if count == 1 else f"Train all {count}")

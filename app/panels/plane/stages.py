@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from app.panels.plane.lane import Told
 from app.panels.plane.words import BUSY, EMPTY, scale_of, title_of
 from app.protocol.plane import Particles
+from app.widgets.icons import icon
 from app.widgets.plane_stage import PlaneStage
 
 MOST_SHOWN = 10_000
 """Particles painted on all stages together."""
 PATHS = 40
 SECTORS = 4
+DRAG = "Drag A and B: at the start of the walk as latents, at its end as data, whose latents are found by inversion (DDIM, eta 0)"
+SKETCH = "Draw on the data, then press again: the drawing is carried to the noise by inversion (DDIM with eta 0, or the ODE) and back"
 SWITCHES = (
     ("data", "Data", "Held-out points of the data", True),
     ("field", "Field", "The field of this moment as arrows; the longest stand for the largest", True),
-    ("density", "Density", "The noised data of this moment, or the flow's own density; at the end the method's own, where it has one", True),
+    ("density", "Density", "The noised data, or the flow's own density; at the end the method's own, where it has one", True),
     ("paths", "Paths", f"The ways of {PATHS} particles so far", False),
-    ("grid", "Grid", "A lattice of the noise, carried along: how the plane is bent", False),
-    ("start", "Starts", "Colour particles by the quarter of the noise they began in", False),
+    ("grid", "Grid", "A lattice of the starts, carried along: how the plane is bent", False),
+    ("start", "Starts", "Colour particles by the quarter they began in", False),
+    ("between", "Between", f"Two latents and a row between them, along the sphere (slerp). {DRAG}", False),
+    ("forward", "Forward", "Held-out data with as much noise as this moment has, signal x₀ + noise ε: the way there, at every time", False),
     ("clean", "x₀", "Where the network believes the data points are, from here", False),
     ("parts", "Scores", "What guidance adds up: blue the score without a label, red what is added to it", False),
     ("chords", "Chords", "Straight lines from start to data, as the training pairs them: they cross, the flow does not", False),
 )
 OFFERED = {"clean": "clean", "parts": "parts", "chords": "chords"}
 """Switches that are there only where a run has told something to show: name -> part of `Told`."""
-HELD_OUT, PARTICLES, CLEAN = 0, 1, 2
-CLEAN_INK, CHORD_INK, PART_INKS = 4, 5, (0, 3)
+SECOND = ("between", "forward", "clean", "parts", "chords")
+"""Those of the second row."""
+HELD_OUT, PARTICLES, CLEAN, ROW, DRAWN, CARRIED = range(6)
 """Layers of a stage."""
+CLEAN_INK, CHORD_INK, PART_INKS, ROW_INK, DRAWN_INK, CARRIED_INK = 4, 5, (0, 3), 7, 4, 7
+EPSILON = np.random.default_rng(0).standard_normal((MOST_SHOWN // 4, 2))
+"""The noise of the held-out points that are carried forward."""
 COLUMNS = {1: 1, 2: 2, 4: 2}
 
 
@@ -40,6 +51,8 @@ class Stages(QWidget):
     chosen = Signal(int)
     """A stage was clicked."""
     pen_moved = Signal(float, float)
+    end_moved = Signal(int, str, float, float)
+    """On a stage, an end of the row of latents was dragged to a place of its axes."""
     switched = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -49,20 +62,26 @@ class Stages(QWidget):
         self._behind: list[object] = []
         for name in OFFERED:
             self.switches[name].hide()
-        row = QHBoxLayout()
-        row.setContentsMargins(12, 6, 12, 0)
-        row.setSpacing(8)
-        for switch in self.switches.values():
-            row.addWidget(switch)
+        first, second = QHBoxLayout(), QHBoxLayout()
+        for name, switch in self.switches.items():
+            (second if name in SECOND else first).addWidget(switch)
             switch.toggled.connect(self._on_switch)
-        row.addStretch(1)
+        self.sketch = QToolButton(text="Sketch", checkable=True, toolTip=SKETCH)
+        self.sketch.setIcon(icon("pen"))
+        self.sketch.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        second.addStretch(1)
+        second.addWidget(self.sketch)
+        first.addStretch(1)
         self._grid = QGridLayout()
         self._grid.setContentsMargins(4, 0, 4, 0)
         self._grid.setSpacing(4)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(4)
-        box.addLayout(row)
+        for row in (first, second):
+            row.setContentsMargins(12, 6 if row is first else 0, 12, 0)
+            row.setSpacing(10)
+            box.addLayout(row)
         box.addLayout(self._grid, 1)
         self.set_count(1)
 
@@ -72,6 +91,7 @@ class Stages(QWidget):
             stage = PlaneStage(f"Stage {len(self.stages) + 1}", empty=EMPTY)
             stage.clicked.connect(self._on_clicked)
             stage.pen_moved.connect(self.pen_moved)
+            stage.handle_moved.connect(self._on_handle)
             self.stages.append(stage)
         for number, stage in enumerate(self.stages):
             self._grid.removeWidget(stage)
@@ -103,14 +123,17 @@ class Stages(QWidget):
         self._show_behind(number, told, moment)
         self._offer(number, told)
         held_out = told.cloud.xy[: shown // 4] if self.on("data") and told.cloud is not None else np.zeros((0, 2))
+        if self.on("forward") and moment is not None and math.isfinite(moment.noise):
+            held_out = moment.signal * held_out + moment.noise * EPSILON[: len(held_out)]
         scale = 1.0 if moment is None else scale_of(moment)
         stage.set_points(held_out / scale if moment is None or moment.way != "back" else held_out, ink=1, layer=HELD_OUT)
         xy = np.zeros((0, 2)) if moment is None else moment.xy[:shown] / scale
         stage.set_points(xy, groups=self._sectors(told, len(xy)), ink=0, layer=PARTICLES)
         clean = belonging(told.clean, moment) if self.on("clean") else None
         stage.set_points(np.zeros((0, 2)) if clean is None else clean.xy / scale, ink=CLEAN_INK, layer=CLEAN)
-        lines, chords = self._paths(told, moment, index), self._chords(told, moment)
-        stage.set_paths(lines + chords, [1] * len(lines) + [CHORD_INK] * len(chords))
+        lines, chords, row = self._paths(told, moment, index), self._chords(told, moment), self._row(told, moment)
+        stage.set_paths(lines + chords + row, [1] * len(lines) + [CHORD_INK] * len(chords) + [ROW_INK] * len(row))
+        self._show_latents(stage, told, moment, row)
 
     def show_drawn(self, points: np.ndarray) -> None:
         """The cloud that is being drawn, on the first stage."""
@@ -174,6 +197,33 @@ class Stages(QWidget):
         if not self.on("chords") or told.chords is None or moment is None or moment.way != "walk":
             return []
         return list(np.stack([told.chords.at, told.chords.at + told.chords.arrows], 1))
+
+    def _row(self, told: Told, moment: Particles | None) -> list[np.ndarray]:
+        """The row of latents where it is now, at the stage's scale: one line, or none."""
+        row = belonging(told.rows, moment) if self.on("between") and moment is not None and moment.way == "walk" else None
+        return [] if row is None else [row.xy / scale_of(moment)]
+
+    def _show_latents(self, stage: PlaneStage, told: Told, moment: Particles | None, row: list[np.ndarray]) -> None:
+        """Row and sketch as points; the ends of the row can be held where the walk begins and ends."""
+        nothing, walking = np.zeros((0, 2)), moment is not None and moment.way == "walk"
+        stage.set_points(row[0] if row else nothing, ink=ROW_INK, layer=ROW)
+        held = bool(row) and (moment.index == 0 or moment.last)
+        stage.set_handles({"A": tuple(row[0][0].tolist()), "B": tuple(row[0][-1].tolist())} if held else {})
+        sketch = belonging(told.sketches, moment) if walking else None
+        drawn = told.job.sketch if sketch is not None and moment.last else ()
+        stage.set_points(np.array(drawn, float).reshape(-1, 2), ink=DRAWN_INK, layer=DRAWN)
+        stage.set_points(nothing if sketch is None else sketch.xy / scale_of(moment), ink=CARRIED_INK, layer=CARRIED)
+
+    def show_sketch(self, points: np.ndarray) -> None:
+        """A drawing on its way, over what the stages show."""
+        for stage in self.stages:
+            stage.set_title(f"Draw on the data, then press Sketch again: {len(points)} points")
+            stage.set_points(points, ink=CARRIED_INK, layer=CARRIED)
+            stage.set_points(np.zeros((0, 2)), layer=DRAWN)
+
+    @Slot(str, float, float)
+    def _on_handle(self, name: str, x: float, y: float) -> None:
+        self.end_moved.emit(self.stages.index(self.sender()), name, x, y)
 
     def _offer(self, number: int, told: Told) -> None:
         """Show the switches of what any lane has told; the first lane asks anew."""

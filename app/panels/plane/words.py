@@ -13,13 +13,15 @@ REPORTED = (
     ("straightness", "Straightness", "S = ∫ E|(Z1 − Z0) − v|² dt, of each round if there are several; 0: one Euler step is exact"),
     ("squared_displacement", "Displacement²", "E|Z1 − Z0|²: what the coupling costs"),
     ("scaling_spectrum", "Scaling", "exp(−a): how widely the data vary along each direction, once unbent"),
+    ("inversion_error", "Sketch, there and back", "Mean distance of the drawing from itself after inversion and walk"),
+    ("latent_size", "Size of its latents", "Root mean square of a coordinate; 1: as large as noise, more: no such data"),
     ("inverse_error", "Inverse error", "Largest difference after going there and back"),
     ("evaluations_forward", "Data to noise", "Evaluations of the adaptive solver"),
     ("evaluations_back", "Noise to data", "Evaluations of the adaptive solver"),
     ("hutchinson_error", "Hutchinson's error", "Root mean square of log p with one random probe against the exact trace, in nats"),
 )
 """Facts that a method reports of itself: name, title, meaning."""
-WAYS = {"walk": "noise to data", "back": "data to noise", "training": "a quick look while it learns", "layers": "layer by layer"}
+WAYS = {"training": "a quick look while it learns", "layers": "layer by layer"}
 SOURCES = "arXiv {}"
 EMPTY = "Press Train (Ctrl+Enter): in a few seconds particles travel from noise to the data you chose."
 BUSY = "Learning …"
@@ -47,14 +49,37 @@ def short_place_of(moment: Particles) -> str:
     return f"{where} · {moment.evaluations} evaluations"
 
 
+def way_of(told: Told, moment: Particles) -> str:
+    """From where to where."""
+    source = told.job.source if told.job is not None else ""
+    start = "noise" if source in ("", "noise") else source.replace("-", " ")
+    end = "data" if start == "noise" or told.cloud is None else told.cloud.title.lower()
+    return {"walk": f"{start} to {end}", "back": f"{end} to {start}"}.get(moment.way) or WAYS.get(moment.way, moment.way)
+
+
 def scale_of(moment: Particles) -> float:
     """What positions are divided by, so that noise of any size fits the stage."""
     return max(1.0, moment.spread)
 
 
+def name_of(told: Told) -> str:
+    """The method, and what of its walk was set: a solver, evaluations, a schedule, knobs, the exact answer."""
+    card, job = told.card, told.job
+    if card is None or job is None:
+        return card.title if card else ""
+    words = [job.solver] if job.solver not in ("", card.solvers[0]) else []
+    words += [f"{job.evaluations} ev."] if job.evaluations not in (0, card.evaluations) else []
+    words += [job.schedule.split()[0]] if job.schedule else []
+    usual = {knob.name: knob for knob in card.knobs}
+    for name, value in (word.split("=") for word in job.knobs):
+        if name in usual and float(value) != usual[name].default:
+            words.append(f"{usual[name].title.lower()} {figure(float(value))}")
+    return ", ".join([card.title, *words, *(["exact"] if job.exact else [])])
+
+
 def title_of(told: Told, moment: Particles | None, shown: int, *, brief: bool) -> str:
     """The line above a stage; `brief` where several stand side by side."""
-    name = told.card.title if told.card else ""
+    name = name_of(told) if brief else told.card.title if told.card else ""
     if moment is None:
         return name
     scale, count = scale_of(moment), len(moment.xy)
@@ -77,14 +102,18 @@ def rows_of(lane: Lane, moment: Particles | None) -> list[Row]:
         last = told.losses[-1]
         rows.append(("Update", f"{last.step:,} of {last.total:,}", "Of the network, on fresh points of the cloud"))
         rows.append(("Loss", figure(last.loss)))
+        if (solve := dict(last.metrics).get("evaluations")) is not None:
+            rows.append(("A solve", f"{solve:.0f} evaluations", "Of the field, to carry the batch of this update from data to noise"))
         rows.append(("Training", f"{last.seconds:.1f} s"))
     if moment is not None:
-        rows.append(("Way", WAYS.get(moment.way, moment.way)))
+        rows.append(("Way", way_of(told, moment)))
         rows.append(("Time", figure(moment.time), "On the method's own clock"))
         if not math.isnan(moment.level):
             rows.append(("Noise / signal", figure(moment.level), "sigma of the EDM paper; methods side by side stand at equal values"))
         rows.append(("Evaluations", f"{moment.evaluations}", "Of the network, for each particle, so far"))
     rows += _measured(facts)
+    if told.job is not None and told.job.sketch and facts and not told.sketches:
+        rows.append(("Sketch", "not carried", "This walk draws noise on its way, which nothing undoes; choose a deterministic solver"))
     if told.notice:
         rows.append(("Notice", told.notice))
     return rows

@@ -9,6 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from app.protocol.quadratic import Landscape
+
 HANDLES = ("λ₁", "λ₂")
 LONG, CUT = 0.8, 0.95
 """The longer half axis when a drag begins, and where it is cut, as shares of the square's half side."""
@@ -37,3 +41,15 @@ def read(name: str, x: float, y: float, centre: Sequence[float], level: float) -
     size = 2 * level / max(dx * dx + dy * dy, 1e-12)
     angle = math.degrees(math.atan2(dy, dx)) - 90 * HANDLES.index(name)
     return min(max(size, LEAST), MOST), (angle + 90) % 180 - 90
+
+
+def downhill(land: Landscape) -> list[np.ndarray]:
+    """The ways without end (2, 2) from the middle to the edge along which f of a landscape without minimum does not rise."""
+    side, middle = len(land.values), np.array(land.centre)
+    ways = []
+    for sign in (1, -1):
+        step = sign * np.array(land.axes[0]) / np.abs(land.axes[0]).max()
+        column, row = np.round((step + 1) / 2 * (side - 1)).astype(int)
+        if land.values[row, column] <= land.level + 1e-9 * np.abs(land.values).max():
+            ways.append(np.stack([middle, middle + land.reach * step]))
+    return ways

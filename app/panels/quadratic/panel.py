@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from app.jobs.quadratic import Quadratic
 from app.panels.base import INSPECTOR_WIDTH, Panel, Scene
-from app.panels.quadratic import ellipse, scenes
+from app.panels.quadratic import ellipse, scenes, words
 from app.panels.quadratic.form import Form
-from app.panels.quadratic.words import COLOURS, EMPTY, EQUATION, WATCH, rows_of
+from app.panels.quadratic.words import COLOURS
 from app.panels.replay import Replay
 from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict, job_to_dict
@@ -40,12 +40,14 @@ class QuadraticPanel(Panel):
 
     def __init__(self, engine: Any, settings: Any, parent: Any = None) -> None:
         super().__init__(engine, settings, parent)
-        self.form, self.stage, self.transport, self.inspector = Form(), PlaneStage("Landscape", empty=EMPTY), Transport(), Inspector()
+        self.form, self.stage, self.transport, self.inspector = Form(), PlaneStage("Landscape", empty=words.EMPTY), Transport(), Inspector()
         self.heights = CurveView(x_label="step", y_label="f − f*")
         self.heights.setToolTip("Height above the minimum; what is below 1e-16 of the first is rounding and is drawn there")
         self.heights.set_log(y=True)
         self.replay, self.handle = Replay(self, PACE_MS), None
         self.land: Landscape | None = None
+        self._about = ""
+        """What the preset on show is there for."""
         self._level = 1.0
         """Height above the lowest point of the ellipse whose axes are dragged."""
         self.paths: dict[str, DescentPath] = {}
@@ -68,7 +70,7 @@ class QuadraticPanel(Panel):
     def _connect(self) -> None:
         for signal, slot in (
             (self.form.changed, self._on_changed), (self.form.invalid, self.show_error), (self._ask.timeout, self.run),
-            (self.form.preset_told, partial(self.show_message, "info")), (self.stage.handle_moved, self._on_dragged),
+            (self.form.preset_told, self._on_preset), (self.stage.handle_moved, self._on_dragged),
             (self.replay.moved, self.show_step), (self.heights.cursor_moved, self._on_cursor),
             (self.heights.save_requested, self.save_plot),
         ):  # fmt: skip
@@ -94,13 +96,19 @@ class QuadraticPanel(Panel):
 
     @Slot()
     def _on_changed(self) -> None:
+        self._about = ""
         self.touch()
         self._ask.start()
+
+    @Slot(str)
+    def _on_preset(self, sentence: str) -> None:
+        self._about = sentence
 
     @Slot(str, float, float)
     def _on_dragged(self, name: str, x: float, y: float) -> None:
         if name == START:
             self.form.start = (round(x, 4), round(y, 4))
+            self.form.reach = self.land.reach if self.land is not None else 0.0  # else the scale would run away under the pointer
             self._on_changed()
         elif self.land is not None:
             if not self.form.start and self.paths:  # else the hardest start, and with it the scale, would run away under the pointer
@@ -120,14 +128,20 @@ class QuadraticPanel(Panel):
     @Slot(object)
     def _on_done(self, result: Result) -> None:
         self.facts = dict(result.facts)
-        self.banner.hide()
+        ran_away = [f"{path.title}: {path.notice}" for path in self.paths.values() if path.notice]
+        if ran_away:
+            self.show_message("warn", " ".join(ran_away))
+        else:
+            self.banner.hide()
         self._show_all()
 
     @Slot(object)
     def _on_failed(self, report: Any) -> None:
-        self.facts, self.paths = {}, {}
+        """A landscape without minimum is shown; before there is a new one, the last good one stays."""
         self.show_error(report)
-        self._show_all()
+        if not self.paths:
+            self.facts = {}
+            self._show_all()
 
     # showing -------------------------------------------------------------------------------------------------------
 
@@ -140,8 +154,7 @@ class QuadraticPanel(Panel):
             self.stage.set_span(self.land.reach * side / (side - 1), self.land.centre)  # its values reach the corners, as middles of cells
             height = np.nanmax(np.abs(self.land.values - self.land.level)) or 1.0
             if self.stage.held not in ellipse.HANDLES:
-                job = self.form.job()
-                self._level = ellipse.level_of(job.eigenvalues, self.land.reach)
+                self._level = ellipse.level_of(self.form.eigenvalues, self.land.reach)
             rising = np.append(self.land.level + height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2, self.land.level + self._level)
             falling = [] if self.land.definite else self.land.level - height * (np.arange(1, LEVELS + 1) / LEVELS) ** 2
             self.stage.set_contours(self.land.values, np.sort(np.append(rising, falling)))
@@ -169,28 +182,39 @@ class QuadraticPanel(Panel):
     def show_step(self) -> None:
         """All that depends on the step."""
         step, names = max(self.replay.index - 1, 0), list(self.paths)
-        self.stage.set_paths([self.paths[name].points[: step + 1] for name in names], [COLOURS[name] for name in names], dots=True)
         flat = len(self.facts.get("eigenvalues", (0, 0))) == 2
+        if names or self.land is None or self.land.definite:
+            self.stage.set_paths([self.paths[name].points[: step + 1] for name in names], [COLOURS[name] for name in names], dots=True)
+            self.stage.set_title("f over the plane; the paths so far" if flat else "f over the axes of the extreme eigenvalues")
+        else:
+            ways = ellipse.downhill(self.land)
+            self.stage.set_paths(ways, [words.FALLING] * len(ways), dots=True)
+            self.stage.set_title("No minimum: along the line f never rises again")
         self.stage.set_handles(self._handles() if flat else {})
-        self.stage.set_title("f over the plane; the paths so far" if flat else "f over the axes of the extreme eigenvalues")
         self.heights.set_cursor(float(step) if names else None)
         bar, count = self.transport, self.replay.count
         bar.set_state(self.replay.state)
         bar.set_can(back=step > 0, forward=step < count - 1)
         first = self.paths[names[0]] if names else None
-        bar.set_position(step, max(count - 1, 0), first.says[min(step, len(first.says) - 1)] if first else "")
-        told = [f"{self.paths[name].title}: {rows_of({}, self.paths[name], step)[0][1]}" for name in names[1:]]
-        rows = [*rows_of(self.facts, first, step), *((name.split(": ")[0], name.split(": ")[1]) for name in told)]
-        self.inspector.set_content(first.title if first else "Descent", rows, EQUATION, WATCH, "Hestenes and Stiefel 1952; Polyak 1964")
+        bar.set_position(step, max(count - 1, 0), f"f − f* {words.figure(words.at(first.excess, step))}" if first else "")
+        rows = [*words.rows_of(self.facts, first, step), *(words.beside(self.paths[name], step) for name in names[1:])]
+        told = [says for name in names if (says := words.formula_of(self.paths[name], step, len(names) > 1))]
+        title, watch = first.title if first else "Descent", words.WATCH
+        if not names and self.land is not None:
+            title, rows, watch = "No minimum", words.rows_of_saddle(self.land, self.form.eigenvalues), words.NO_MINIMUM
+        about = f"{self._about}\n\n{watch}" if self._about else watch
+        self.inspector.set_content(title, rows, "\n".join([words.EQUATION, *told]), about, "Hestenes and Stiefel 1952; Polyak 1964")
 
     def _handles(self) -> dict[str, tuple[float, float]]:
         """The start, and the half axes of one level."""
         axes = {}
-        if self.land is not None and self.form.knobs.value("spectrum") == "given":
-            job = self.form.job()
-            axes = ellipse.ends(job.eigenvalues, job.angle, self.land.centre, self._level, self.land.reach)
+        if self.land is not None and self.form.flat:
+            axes = ellipse.ends(self.form.eigenvalues, self.form.shape["angle"], self.land.centre, self._level, self.land.reach)
         start = tuple(next(iter(self.paths.values())).points[0].tolist()) if self.paths else self.form.start
-        return {**axes, START: start} if len(start) == 2 else axes
+        if len(start) != 2:
+            return axes
+        self.form.show_start(start)
+        return {**axes, START: start}
 
     @Slot(float)
     def _on_cursor(self, x: float) -> None:

@@ -15,8 +15,16 @@ def valley(panel: QuadraticPanel) -> Iterator[Any]:
     panel.form._on_preset(1)
     yield 0.5
     yield panel.handle
-    panel.banner.hide()
     yield 0.3
 
 
-SCENES = [("", valley)]
+def saddle(panel: QuadraticPanel) -> Iterator[Any]:
+    """No minimum: the way down without end."""
+    panel.form.presets.setCurrentIndex(5)
+    panel.form._on_preset(5)
+    yield 0.5
+    yield panel.handle
+    yield 0.3
+
+
+SCENES = [("", valley), ("no-minimum", saddle)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KEY_HELP = [
     ("Ctrl+Enter", "Read the text and write on"),
-    ("F10", "Read the text, then stand still after each token"),
+    ("F10", "Step by step: read the text, then write one token and stand still"),
     ("Shift+Left, Right", "Another token (in the text), another cell (in a map)"),
     ("Ctrl+Up, Down", "Another layer"),
 ]

@@ -61,8 +61,12 @@ class GatesForm(QWidget):
         rows.addRow(self._capacity_label, self.capacity)
         self._capacity_label.hide()
         self.capacity.hide()
-        for words, box in (("Layer", self._layer), ("Expert", self._expert)):
+        for words, box, tip in (
+            ("Layer", self._layer, "Of the expert to switch, counted from 0; a click on an expert sets both"),
+            ("Expert", self._expert, "The expert of that layer, counted from 0"),
+        ):
             box.setAccessibleName(words)
+            box.setToolTip(tip)
             box.setMinimumWidth(52)
             pick.addWidget(QLabel(words))
             pick.addWidget(box, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from app.panels.routing.reading import Reading
+from app.widgets.scrolled import ScrollArea
 from app.widgets.steady_label import SteadyLabel
 
 
-class Page(QScrollArea):
+class Page(ScrollArea):
     """Fill `column`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

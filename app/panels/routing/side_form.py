@@ -32,7 +32,7 @@ class SideForm(QScrollArea):
         super().__init__(parent)
         self.form, self.gates, self.models = ParamForm(Routing, skip=SKIPPED), GatesForm(), QComboBox()
         self.read = QPushButton(icon("play", "on_accent"), "Read and write on")
-        self.step = QPushButton("Step", toolTip="Read the text, then write token by token (F10)")
+        self.step = QPushButton("Step by step", toolTip="Read the text, then write token by token (F10)")
         self._choices: list[tuple[str, str, str]] = []
         self._model, self._checkpoint = BUILT_IN, ""
         self.setWidgetResizable(True)

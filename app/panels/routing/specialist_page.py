@@ -48,8 +48,10 @@ class SpecialistPage(Page):
     def _head(self) -> QHBoxLayout:
         row = QHBoxLayout()
         self._buttons = {}
-        for kind, words in (("domain", "By domain"), ("token", "By token")):
-            button = QToolButton(text=words, checkable=True, checked=kind == self._kind, autoExclusive=True, enabled=False)
+        for kind, words, tip in (
+            ("domain", "By domain", "Which experts the tokens of each domain visit"), ("token", "By token", "Which experts each kind of token visits"),
+        ):  # fmt: skip
+            button = QToolButton(text=words, toolTip=tip, checkable=True, checked=kind == self._kind, autoExclusive=True, enabled=False)
             button.setProperty("kind", kind)
             button.clicked.connect(self._on_kind)
             self._buttons[kind] = button
@@ -60,6 +62,7 @@ class SpecialistPage(Page):
         self.tokens.setValue(8000)
         self.tokens.setSuffix(" tokens each")
         self.tokens.setAccessibleName("Tokens of every domain")
+        self.tokens.setToolTip("How many tokens of each domain are read: more take longer and narrow the intervals")
         self.measure.clicked.connect(self._on_measure)
         row.addWidget(self.tokens)
         row.addWidget(self.measure)

@@ -144,8 +144,8 @@ class LearnPage(TilesPage):
         self.handle = handle = self.panel.engine.submit(job, key="tiles/learn", policy="replace")
         for signal, slot in (
             (handle.started, self._on_running), (handle.resumed, self._on_running), (handle.parked, self._on_parked),
-            (handle.record, self._on_record), (handle.progress, self._on_progress), (handle.done, self._on_done),
-            (handle.failed, self.panel.show_error), (handle.finished, self._on_finished),
+            (handle.record, self._on_record), (handle.progress, self._on_progress), (handle.failed, self.panel.show_error),
+            (handle.finished, self._on_finished),
         ):  # fmt: skip
             signal.connect(slot)
         self.sheet.set_placeholder("Drawing the scenes it learns from …")
@@ -171,16 +171,13 @@ class LearnPage(TilesPage):
         if self.sender() is self.handle and not self.learned.moments:
             self.sheet.set_placeholder(f"Drawing the scenes it learns from: {progress.done} of {progress.total}")
 
-    @Slot(object)
-    def _on_done(self, _result: Result) -> None:
-        if self.sender() is self.handle:
-            self.panel.own_weights(measured=True)
-
     @Slot()
     def _on_finished(self) -> None:
         if self.sender() is self.handle:
             self.learned.ended = self.handle.state
             self.panel.kept.ask()
+            if self.learned.moments:
+                self.panel.measure_own(self.learned.job.kind)
             self._set_state("idle")
             self.draw()
 

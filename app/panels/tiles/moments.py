@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from app.jobs.flows import LearnFlow
+from app.protocol.job import job_from_dict
 from app.protocol.payloads import Curve
-from app.protocol.tiles import LearnMoment
+from app.protocol.tiles import KeptFlow, LearnMoment
 
 MOST_MOMENTS, MOST_ROWS = 240, 20_000
 
@@ -22,6 +24,13 @@ class Learned:
     moments: list[LearnMoment] = field(default_factory=list)
     notice: str = ""
     ended: str = ""
+
+    @classmethod
+    def of(cls, kept: KeptFlow) -> Learned:
+        """A training that is kept: its losses; what it made of the noise on its way is not."""
+        job, _warnings = job_from_dict(LearnFlow, json.loads(kept.job))
+        ended = "done" if kept.step == kept.total else "cancelled"
+        return cls(job, list(kept.rows), notice=kept.notice, ended=ended)
 
     @property
     def step(self) -> int:

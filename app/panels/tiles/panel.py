@@ -17,6 +17,7 @@ from app.panels.tiles import scenes
 from app.panels.tiles.between_page import BetweenPage
 from app.panels.tiles.depth_page import DepthPage
 from app.panels.tiles.fill_page import FillPage
+from app.panels.tiles.kept import Kept
 from app.panels.tiles.learn_page import LearnPage
 from app.panels.tiles.page import TilesPage
 from app.panels.tiles.presets import Preset
@@ -42,7 +43,7 @@ class TilesPanel(Panel):
         self.facts: dict[str, Any] = {}
         self.spectrum: Curve | None = None
         self._sheet: Image | None = None
-        self._begun = False
+        self._begun, self.kept = False, Kept(self)
         self.learn, self.between, self.fill, self.depth = LearnPage(self), BetweenPage(self), FillPage(self), DepthPage(self)
         self.pages: tuple[TilesPage, ...] = (self.learn, self.between, self.fill, self.depth)
         self.tabs, self.transport, self.inspector = QTabBar(expanding=False, drawBase=False), Transport(), Inspector()
@@ -64,11 +65,13 @@ class TilesPanel(Panel):
         self.side.preset_chosen.connect(self.take_preset)
         self.side.picker.chosen.connect(self._on_picked)
         self.errands.failed.connect(self.show_error)
+        self.kept.wanted.connect(self.learn.begin)
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
             getattr(self.transport, name).connect(partial(self._on_key, name))
         self.transport.install_keys(self)
         QShortcut(QKeySequence("Ctrl+Tab"), self, activated=self._on_next_page)
         QShortcut(QKeySequence("Ctrl+Return"), self, activated=self._on_run)
+        QShortcut(QKeySequence("F10"), self, activated=self.step)
 
     # what all pages share --------------------------------------------------------------------------------------------
 
@@ -87,13 +90,26 @@ class TilesPanel(Panel):
         grey = (self._sheet.pixels @ GREY).round().astype("uint8")
         return Image(grey[..., None].repeat(3, 2), label=self._sheet.label)
 
-    def own_weights(self, *, measured: bool = False) -> None:
-        """A flow is being trained here, or has been: it is the one to look at from now on."""
-        kind = self.flow()["kind"]
-        if self.flow()["weights"] != "own" or measured:
-            self.side.set_flow(kind, "own")
-            self._other_flow(facts=measured)
+    def own_weights(self) -> None:
+        """A flow of the chosen kind is being trained here: it is the one to look at from now on."""
+        if self.flow()["weights"] != "own":
+            self.side.set_flow(self.flow()["kind"], "own")
+            self._other_flow(facts=False)
             self.learn.stale = False  # its moments are its own
+
+    def measure_own(self, kind: str) -> None:
+        """A training of that kind is over: measure what came of it, if that is what is looked at."""
+        if self.flow() == {"kind": kind, "weights": "own"}:
+            self._other_flow()
+            self.learn.stale = False
+            if self.page is not self.learn:
+                self.page.appear()
+
+    def show_flow(self, kind: str, weights: str) -> None:
+        """Pictures of another flow."""
+        self.side.set_flow(kind, weights)
+        self._on_flow()
+        self.show_page(0)
 
     def _other_flow(self, *, facts: bool = True) -> None:
         """All that is shown belongs to another flow."""
@@ -117,6 +133,7 @@ class TilesPanel(Panel):
     def _on_facts(self, result: Result) -> None:
         self.facts, self.spectrum = result.facts, result.files.get("spectrum")
         self.depth.show_facts()
+        self.learn.draw()
         self._show_place()
 
     def _on_no_facts(self, report: Any) -> None:
@@ -157,6 +174,13 @@ class TilesPanel(Panel):
     @Slot()
     def _on_run(self) -> None:
         {self.learn: self.learn.train, self.fill: self.fill.run}.get(self.page, self.page.replay.play)()
+
+    @Slot()
+    def step(self) -> None:
+        """Train or fill in step by step: begin, or take one step, and stand still; elsewhere one step on."""
+        if self.page in (self.learn, self.fill) and not self.page.active:
+            self._on_run()
+        self.page.key("next")
 
     @Slot(int)
     def _on_picked(self, number: int) -> None:
@@ -220,23 +244,25 @@ class TilesPanel(Panel):
 
     def ready(self) -> None:
         self._begun = True
+        self.kept.ask()
         self._other_flow()
         self.page.appear()
 
     def save_state(self) -> dict:
-        return {"page": self.tabs.currentIndex(), "kind": self.flow()["kind"], "pages": [page.save() for page in self.pages]}
+        return {"page": self.tabs.currentIndex(), **self.flow(), "pages": [page.save() for page in self.pages]}
 
     def restore_state(self, state: dict) -> None:
         for page, own in zip(self.pages, state["pages"], strict=True):
             page.restore(own)
-        self.side.set_flow(state["kind"], "built-in")  # what was trained here went with the program
+        self.side.set_flow(state["kind"], state.get("weights", "built-in"))
         self.show_page(min(max(int(state["page"]), 0), len(self.pages) - 1))
 
     def screenshot_scenes(self) -> list[Scene]:
         return scenes.SCENES
 
     def key_help(self) -> list[tuple[str, str]]:
-        return [("Ctrl+Tab", "Next page"), ("Ctrl+Enter", "Train, fill in, or play"), ("Arrows, Enter", "Choose a real picture")]
+        runs = [("Ctrl+Enter", "Train, fill in, or play"), ("F10", "Step by step: one update or step, then stand still")]
+        return [("Ctrl+Tab", "Next page"), *runs, ("Arrows, Enter", "Choose a real picture")]
 
 
 KEPT = ("histogram_bits", "diagonal_bits", "gaussian_bits")

@@ -33,7 +33,8 @@ class Side(QWidget):
             for name, title in words.items():
                 box.addItem(title, name)
         self.kind.setToolTip("Glow: colour, affine couplings, three levels. NICE: grey, additive couplings, one scaling")
-        self.weights.setToolTip("The network that came with the program, or the one last trained here")
+        self.weights.setToolTip("The network that came with the program, or the last one trained here, which is kept")
+        self.presets.setToolTip("Flows and pictures that show a point each")
         self._forms: list[QWidget] = []
         self.picker = TilePicker(SIZE)
         self.heading = QLabel("Real pictures, never trained on")

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from app.protocol.errors import UserError
 from app.protocol.events import Progress
+from app.protocol.sizes import MIB, size_words
 from app.worker.context import Ctx
 
-MB = 2**20
 LOOK_EVERY_S = 0.03
 ALONE_S = 0.005
 OUTPUT_BYTES = 64 * 1024
@@ -94,16 +94,16 @@ class Speed:
         self._seen: list[tuple[float, int]] = []
 
     def __call__(self, done: int) -> str:
-        """Take note of the bytes so far; return "12.3 MB/s", or "" while there is nothing to go by."""
+        """Take note of the bytes so far; return "12.3 MiB/s", or "" while there is nothing to go by."""
         now = time.perf_counter()
         self._seen = [(at, count) for at, count in self._seen if now - at < SPEED_OVER_S] + [(now, done)]
         (first, before) = self._seen[0]
-        return f"{(done - before) / (now - first) / MB:.1f} MB/s" if now - first > 0.5 and done > before else ""
+        return f"{size_words((done - before) / (now - first))}/s" if now - first > 0.5 and done > before else ""
 
 
 def progress(done: int, total: int, note: str) -> Progress:
-    """Bytes as an event in megabytes."""
-    return Progress(done=round(min(done, total) / MB, 1), total=round(total / MB, 1), unit="MB", note=note)
+    """Bytes as an event in MiB."""
+    return Progress(done=round(min(done, total) / MIB, 1), total=round(total / MIB, 1), unit="MiB", note=note)
 
 
 def watch(child: Child, size: Callable[[], int], total: int, what: str, ctx: Ctx) -> Generator[Progress, None, int]:

@@ -20,18 +20,14 @@ from typing import BinaryIO
 
 from app.protocol.errors import UserError
 from app.protocol.events import Progress
-from app.runners.getting.child import MB, progress
+from app.protocol.sizes import MIB, size_words
+from app.runners.getting.child import progress
 from app.worker.context import Ctx
 
 STAGES = ".fetch"
-CHUNK = 4 * MB
-SPARE_BYTES = 64 * MB
+CHUNK = 4 * MIB
+SPARE_BYTES = 64 * MIB
 Update = Callable[[bytes], object]
-
-
-def size_words(size: int) -> str:
-    """Bytes for people: 98362432 -> "93.8 MB"."""
-    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / MB:.1f} MB"
 
 
 def free_bytes(folder: Path) -> int:

@@ -16,8 +16,9 @@ from app import paths
 from app.protocol.errors import UserError
 from app.protocol.events import Event
 from app.protocol.models import HubChoice, HubFile, HubOffer
+from app.protocol.sizes import size_words
 from app.runners.getting.child import Child, bytes_below, python, watch
-from app.runners.getting.files import git_sha1, sha256, size_words
+from app.runners.getting.files import git_sha1, sha256
 from app.runners.getting.shelf import FILE_SUFFIXES
 from app.worker.context import Ctx
 from models.checkpoint import PICKLE_HINT, PICKLE_SUFFIXES

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from app.protocol.errors import UserError
-from app.runners.getting.files import size_words
+from app.protocol.sizes import size_words
 from models.checkpoint import PICKLE_HINT, PICKLE_SUFFIXES, Checkpoint
 
 UNSTATED = "not stated"
@@ -131,12 +131,8 @@ def _facts(config: object, parameters: int, number_format: str) -> tuple[tuple[s
         ("Context", f"{config.max_len} tokens"),
         ("Vocabulary", f"{config.vocab_size} tokens"),
         ("Stored as", number_format),
-        ("Memory", f"{_rounded(2 * parameters)} fp16, {_rounded(4 * parameters)} fp32"),
+        ("Memory", f"{size_words(2 * parameters)} fp16, {size_words(4 * parameters)} fp32"),
     )
-
-
-def _rounded(size: int) -> str:
-    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
 
 
 def count_words(count: int) -> str:

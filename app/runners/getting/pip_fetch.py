@@ -15,8 +15,9 @@ from pathlib import Path
 from app import paths
 from app.protocol.errors import UserError
 from app.protocol.events import Event
+from app.protocol.sizes import size_words
 from app.runners.getting.child import Child, python, watch
-from app.runners.getting.files import clear, free_bytes, need_room, sha256, size_words
+from app.runners.getting.files import clear, free_bytes, need_room, sha256
 from app.runners.getting.sources import PackageSource
 from app.worker.context import Ctx
 

@@ -12,9 +12,10 @@ from app.jobs.models import FetchHub
 from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict
 from app.protocol.models import ModelRow
+from app.protocol.sizes import size_words
 from app.runners.getting import look, pip_fetch
 from app.runners.getting.child import bytes_below
-from app.runners.getting.files import STAGES, size_words
+from app.runners.getting.files import STAGES
 from app.runners.getting.hub import check_offer, choose
 from app.runners.getting.shelf import Check, Entry, Shelf, files_of, size_of
 from app.runners.getting.sources import SOURCES, PackageSource, is_there

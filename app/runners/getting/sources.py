@@ -75,7 +75,7 @@ SOURCES = {
                 ("Context", "8192 tokens"),
                 ("Vocabulary", "49152 tokens"),
                 ("Stored as", "Q4_1"),
-                ("Memory", "257 MB fp16, 513 MB fp32"),
+                ("Memory", "257 MiB fp16, 513 MiB fp32"),
             ),
         ),
     )

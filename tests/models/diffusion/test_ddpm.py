@@ -3,13 +3,17 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
 from models.diffusion import ddpm, samplers
 from models.diffusion.ddpm import clean_and_noise, ddim_deviation, posterior, signal_share, stops
-from models.diffusion.noise_model import ExactNoise
+from models.diffusion.noise_model import ExactNoise, NoiseModel
 from models.diffusion.schedule import NoiseSchedule
+from models.fitting import FitConfig
+from models.plane.data import cloud
+from models.plane.errors import PlaneError
 from tests.models.diffusion.plane_cases import TWO, assert_same_law, covariance, normal, seeded
 
 LINEAR = NoiseSchedule.linear()
@@ -206,30 +210,66 @@ def test_stops_run_from_the_noisiest_link_to_the_data():
         stops(LINEAR, 1001)
 
 
-# --- the cosine chain as a knob ---
+# --- schedules ---
 
 
 def test_the_cosine_chain_is_the_papers_until_its_signal_is_gone():
-    linear, cosine = ddpm.chains()
-    whole = NoiseSchedule.cosine().alphas_cumprod
+    cosine, whole = ddpm.cut(NoiseSchedule.cosine()), NoiseSchedule.cosine().alphas_cumprod
     n = cosine.n_steps
     assert torch.equal(cosine.alphas_cumprod, whole[:n]) and 990 < n < 1000
-    assert whole[n] < linear.alphas_cumprod[-1] <= cosine.alphas_cumprod[-1]
+    assert whole[n] < ddpm.LEAST_SIGNAL <= cosine.alphas_cumprod[-1] and ddpm.linear().n_steps == 1000
     middle = torch.tensor([k / 1000 for k in range(1, n + 1)], dtype=torch.float64)
     f = torch.cos((middle + 0.008) / 1.008 * math.pi / 2) ** 2
     torch.testing.assert_close(cosine.alphas_cumprod, f / math.cos(0.008 / 1.008 * math.pi / 2) ** 2, atol=1e-12, rtol=1e-6)
 
 
-def test_one_network_walks_either_chain_to_the_data():
-    """The exact answer in the network's place: both chains end in the mixture, by way of other levels."""
-    row = ddpm.DDPM
-    net, law = row.exact(TWO), TWO.sample(4000, seeded(3))[0]
-    ends, shares = [], []
-    for cosine in (0, 1):
-        knobs = row.settings({"cosine": cosine})
-        steps = list(row.walk(net, normal(4000, 1), solver="ddim", evaluations=200, generator=seeded(), knobs=knobs))
-        assert steps[-1].evaluations == 200 and steps[-1].noise == 0
-        ends.append(steps[-1].x)
-        shares.append(steps[100].signal)
-        assert_same_law(steps[-1].x, law)
-    assert shares[1] > 2 * shares[0] and not torch.equal(*ends)
+def test_a_chain_by_hand_passes_through_its_points_and_only_falls():
+    shares = (0.99, 0.98, 0.6, 0.599, 0.2, 0.01, 0.001)
+    found = ddpm.by_hand(*shares).alphas_cumprod
+    assert len(found) == 1000 and bool((found.diff() < 0).all())
+    for k in (2, 4, 6):  # the others lie between two links
+        assert float(found[round(k / 6 * 1000) - 1]) == pytest.approx(shares[k], rel=0.03)
+    with pytest.raises(PlaneError, match="point 2 is 0.5, point 3 is 0.5"):
+        ddpm.by_hand(0.9, 0.5, 0.5, 0.4, 0.3, 0.2, 0.1)
+
+
+@pytest.mark.parametrize("words", ["cosine", "cosine 0.1", "linear 0.001 0.05", "hand 0.999 0.9 0.7 0.3 0.1 0.01 0.0001"])
+def test_a_network_learns_and_walks_at_the_levels_of_its_schedule(words):
+    """The levels of a training are those of the chain; the exact answer, walked along it, ends in the mixture by way of other levels."""
+    row, plain = ddpm.DDPM.with_schedule(words), ddpm.DDPM
+    (t, m, s), (_, m0, _) = row.levels(), plain.levels()
+    torch.testing.assert_close(m**2 + s**2, torch.ones_like(m))
+    assert row.schedule.split()[0] == words.split()[0] and abs(float(m[len(m) // 2]) - float(m0[50])) > 0.015 and float(t[-1]) == 1
+    told = []
+
+    class Spy(NoiseModel):
+        def forward(self, x, m, s, label=None):
+            told.append(torch.as_tensor(m).square().max().item())
+            return super().forward(x, m, s, label)
+
+    next(row.train(Spy(0), cloud("moons"), FitConfig(steps=1, lr=1e-3, bf16=False), 4000))
+    assert told[0] == pytest.approx(float(m[0]) ** 2, rel=2e-3)
+    steps = list(row.walk(row.exact(TWO), normal(3000, 1), solver="ddim", evaluations=120, generator=seeded(), knobs=row.settings({})))
+    assert steps[60].signal == pytest.approx(float(torch.from_numpy(np.interp([steps[60].time], t, m))), rel=0.03)
+    assert_same_law(steps[-1].x, TWO.sample(3000, seeded(3))[0])
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ("magic", "DDPM / DDIM has no schedule named 'magic'."),
+        ("linear 0.1", "The schedule 'linear' takes 2 numbers, not 1."),
+        ("linear 0.02 0.0001", "β cannot fall: it begins at 0.02 and ends at 0.0001."),
+        ("linear a b", "First β cannot be 'a'."),
+        ("cosine nan", "Offset cannot be nan."),
+        ("hand 0.9 0.95 0.8 0.5 0.2 0.1 0.05", "ᾱ must fall from left to right: point 1 is 0.9, point 2 is 0.95."),
+    ],
+)
+def test_a_schedule_that_is_none_is_told_in_a_sentence(words, sentence):
+    with pytest.raises(PlaneError) as caught:
+        ddpm.DDPM.with_schedule(words)
+    assert caught.value.message == sentence and caught.value.hint
+
+
+def test_the_default_schedule_in_words_is_the_row_itself():
+    assert ddpm.DDPM.with_schedule("") is ddpm.DDPM is ddpm.DDPM.with_schedule("linear 0.0001 0.02") is ddpm.DDPM.with_schedule("linear")

@@ -13,6 +13,7 @@ from models.diffusion.ddpm import clean_and_noise, posterior, signal_share
 from models.diffusion.noise_model import ExactNoise, under
 from models.diffusion.schedule import NoiseSchedule
 from models.diffusion.sde import SDES, by_level, correct, euler_maruyama, log_likelihood, reverse_diffusion, score_of, walk_ode, walk_sde
+from models.plane.errors import PlaneError
 from models.solvers import evenly
 from tests.models.diffusion.plane_cases import TWO, assert_same_law, covariance, normal, seeded
 
@@ -346,3 +347,25 @@ def test_a_row_walks_within_its_budget(row, solver):
 def row_end(row):
     """Where the row's ODE stops."""
     return SDES[ALL[[sdes.VP, sdes.SUBVP, sdes.VE].index(row)]]().t_end
+
+
+# --- schedules ---
+
+
+@pytest.mark.parametrize(("row", "words"), [(sdes.VP, "linear 1 12"), (sdes.SUBVP, "linear 0.5 30"), (sdes.VE, "geometric 0.02 30")])
+def test_another_schedule_is_another_sde_with_the_same_end(row, words):
+    """Its levels are those of the SDE with these numbers, its equation says them, and the exact answer still ends in the mixture."""
+    other, (low, high) = row.with_schedule(words), map(float, words.split()[1:])
+    made = SDES[ALL[[sdes.VP, sdes.SUBVP, sdes.VE].index(row)]](low, high)
+    t, m, s = other.levels()
+    torch.testing.assert_close(torch.stack([m, s]), torch.stack([made.signal(t), made.noise(t)]))
+    assert f"{low:g}" in other.equation and other.equation != row.equation
+    *_, end = other.walk(other.exact(TWO), normal(3000), solver="heun", evaluations=300, generator=seeded(), knobs=other.settings({}))
+    assert (end.signal, end.noise) == made.at(made.t_end)
+    assert_same_law(end.x, TWO.at(end.signal, end.noise).sample(3000, seeded(3))[0])
+
+
+def test_a_schedule_must_rise():
+    for row, words in ((sdes.VP, "linear 5 1"), (sdes.VE, "geometric 0.1 0.05")):
+        with pytest.raises(PlaneError):
+            row.with_schedule(words)

@@ -121,6 +121,16 @@ def test_reports_tell_how_exact_the_inverse_is(trained):
         assert spectrum == sorted(spectrum, reverse=True) and len(spectrum) == 2
     if name == "cnf":
         assert facts["evaluations_forward"] > 6 and 0 < facts["hutchinson_error"] < 5
+        assert facts["solver_times"][-1] == 0 and sum(facts["solver_steps"]) == pytest.approx(1)
+        steps, trace = row.plots(net, facts, row.settings({}))
+        assert steps.clock == trace.clock == "time" and steps.curves["noise to data"][0] == (1.0, facts["solver_steps"][0])
+        moments, (times, values) = way(row, net, noise()[:1]), zip(*trace.curves["exact"])
+        at = len(moments) // 2
+        jacobian = torch.autograd.functional.jacobian(lambda x: net.field(x, moments[at].time)[0], moments[at].x)[:, 0]
+        assert times[at] == moments[at].time and values[at] == pytest.approx(jacobian.trace().item(), abs=1e-4)
+        one = [y for _, y in trace.curves["one probe"]]
+        both = jacobian[0, 1] + jacobian[1, 0]  # for a probe of signs, e^T J e is the trace plus or minus these
+        assert min(abs(one[at] - values[at] - sign * both.item()) for sign in (-1, 1)) < 1e-4
 
 
 @pytest.mark.parametrize("name", COUPLINGS)
@@ -162,6 +172,16 @@ def test_probes_change_the_estimate_and_not_its_mean():
         exact, one, many = (row.log_density(net, x, row.settings({"probes": k})) for k in (0, 1, 32))
     assert (one - exact).std() > 2 * (many - exact).std() > 0
     assert (many - exact).mean().abs() < 4 * (many - exact).std() / 20
+
+
+def test_a_field_grown_wild_ends_the_training_with_a_sentence():
+    row = method("cnf")
+    net, first = row.build(0), row.build(0)
+    config = FitConfig(steps=400, lr=100.0, warmup=1, weight_decay=0.0, ema=0.5, bf16=False)
+    with pytest.raises(DivergedError, match="The training cannot go on") as found:
+        list(row.train(net, cloud("moons"), config, 32))
+    assert "The weights of update 0 are kept" in found.value.hint
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), first.parameters()))
 
 
 def test_a_field_that_explodes_is_said_and_not_shown():

@@ -176,7 +176,7 @@ def test_weights_beyond_fp16_are_loaded_in_fp32(tmp_path):
 def test_memory_is_checked_before_anything_is_read(gguf_path, monkeypatch):
     monkeypatch.setattr(loading, "free_memory", lambda: 1000)
     monkeypatch.setattr(loading.GgufFile, "read", lambda *_: pytest.fail("read a tensor"))
-    with pytest.raises(CheckpointError, match=r"needs 0\.0 GB of memory in fp32, and 0\.0 GB are free") as caught:
+    with pytest.raises(CheckpointError, match=r"needs 0\.0 GiB of memory in fp32, and 0\.0 GiB are free") as caught:
         load_language_model(gguf_path, format="fp32")
     assert caught.value.hint
 

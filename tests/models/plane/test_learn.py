@@ -73,6 +73,19 @@ def test_a_lost_run_ends_with_a_sentence_and_its_last_good_weights(bad) -> None:
     assert torch.allclose(net.out.weight, kept, atol=0.02) and not torch.equal(net.out.weight, PlaneNet(0, width=16).out.weight)
 
 
+def test_a_run_lost_from_its_second_update_on_is_told_as_well() -> None:
+    net, count = PlaneNet(0, width=16), 0
+
+    def of(batch, generator):
+        nonlocal count
+        count += 1
+        return loss(net)(batch, generator)[0] * (1.0 if count == 1 else 1e12), {}
+
+    with pytest.raises(DivergedError) as found:
+        list(learn(net, of, cloud("moons"), CONFIG, 64))
+    assert found.value.step == 1 + PATIENCE and "update 0 are kept" in found.value.hint
+
+
 def test_one_bad_update_is_survived() -> None:
     net, count = PlaneNet(0, width=16), 0
 

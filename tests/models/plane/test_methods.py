@@ -52,11 +52,13 @@ def test_rows_are_complete(name) -> None:
     assert len({knob.name for knob in row.knobs}) == len(row.knobs)
     for knob in row.knobs:
         assert knob.lo <= knob.default <= knob.hi and knob.help.endswith(".")
-    job_fields = {"data", "solver", "evaluations", "samples", "train_steps", "seed", "back", "exact", "batch_size", "lr"}
+    job_fields = {"data", "solver", "evaluations", "samples", "train_steps", "seed", "back", "exact", "batch_size", "lr", "schedule"}
     for preset in row.presets:
         assert preset.sentence.endswith(".")
         row.settings({name: value for name, value in preset.settings.items() if name not in job_fields})
         row.check_solver(str(preset.settings.get("solver", "")))
+        row.with_schedule(str(preset.settings.get("schedule", "")))
+    assert not row.schedules or row.levels is not None
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -81,6 +83,22 @@ def test_walks_depend_on_noise_and_generator_alone(name, nets) -> None:
         assert torch.equal(a[-1].x, b[-1].x)
         if method(name).ode and solver == method(name).solvers[0]:
             assert torch.equal(a[-1].x, other[-1].x)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_walk_is_called_noisy_if_and_only_if_it_draws_noise(name, nets) -> None:
+    row = method(name)
+    turned = [{"eta": 0.5}, {"churn": 20.0}, {"corrections": 1}]
+    for given in ({}, *(one for one in turned if set(one) <= {knob.name for knob in row.knobs})):
+        for solver in row.solvers:
+            generator, knobs = source(), row.settings(given)
+            before = generator.get_state()
+            with torch.no_grad():
+                for _ in row.walk(nets[name], torch.randn(4, 2), solver=solver, evaluations=12, generator=generator, knobs=knobs):
+                    pass
+            drew = not torch.equal(generator.get_state(), before)
+            assert drew == bool(row.noisy and row.noisy(solver, knobs)), (solver, given)
+            assert row.walks_alone(solver, knobs) != drew
 
 
 @pytest.mark.parametrize("name", METHODS)
