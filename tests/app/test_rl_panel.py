@@ -332,9 +332,10 @@ def test_lamps_and_metrics_explain_themselves(panel):
     assert panel.side.inspector.text().startswith("PPO, seed 0") and "1 ± 0.2" in panel.side.inspector.text()
 
 
-def test_small_plots_take_other_metrics_and_forget_the_old_ones(panel):
+def test_small_plots_take_other_metrics_and_forget_the_old_ones(panel, qtbot):
     train(panel)
     small = panel.stage.small
+    qtbot.waitUntil(lambda: all(plot.isVisible() for plot in small.plots.values()))
     before, old = list(small.plots.values()), set(small.plots)
     small.set_names(small_plots("ddpg")[:5])
     assert list(small.plots.values()) == before[:5] and set(small.plots) == set(small_plots("ddpg")[:5]) != old

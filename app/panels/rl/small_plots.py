@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from app.panels.rl import lines
@@ -13,6 +13,7 @@ from app.panels.rl.training import Training
 from app.widgets.metric_plot import MetricPlot
 
 COLUMNS = 3
+REVEAL_MS = 20
 EMPTY = "While it trains, six plots here say how the algorithm fares: divergence, entropy, critic, losses, speed. A click makes one large."
 
 
@@ -34,6 +35,10 @@ class SmallPlots(QWidget):
         self._empty = QLabel(EMPTY, wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter, margin=32)
         self._empty.setProperty("role", "muted")
         self._any = False
+        self._coming: list[MetricPlot] = []
+        """Plots that keep their place and are shown one after another: six at once take several frames."""
+        self._reveal = QTimer(self, interval=REVEAL_MS)
+        self._reveal.timeout.connect(self._on_reveal)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(6, 4, 6, 4)
         self._grid.setSpacing(6)
@@ -66,14 +71,25 @@ class SmallPlots(QWidget):
 
     def grow(self, name: str) -> None:
         """Show one alone; "" shows all six."""
-        self.grown = name if name in self.plots else ""
+        self.grown, self._coming = name if name in self.plots else "", []
         self._arrange()
 
     def _arrange(self) -> None:
         for plot in self._kept:
             name = plot.property("metric")
-            plot.setVisible(self._any and self.plots.get(name) is plot and self.grown in ("", name))
+            wanted = self._any and self.plots.get(name) is plot and self.grown in ("", name)
+            policy = plot.sizePolicy()
+            policy.setRetainSizeWhenHidden(wanted and plot in self._coming)
+            plot.setSizePolicy(policy)
+            plot.setVisible(wanted and plot not in self._coming)
         self._empty.setVisible(not self._any)
+
+    @Slot()
+    def _on_reveal(self) -> None:
+        self._coming = self._coming[1:]
+        if not self._coming:
+            self._reveal.stop()
+        self._arrange()
 
     def draw(self, shown: Training | None, drawn: Sequence[Training], labels: Mapping[str, str], axis: str, smoothing: int) -> None:
         """The curves as they stand, of the plots in sight."""
@@ -81,7 +97,10 @@ class SmallPlots(QWidget):
             self.set_names(small_plots(shown.run_setup.algo, shown.metrics.names()))
         if self._any != any(len(training.metrics) for training in drawn):
             self._any = not self._any
+            self._coming = list(self._kept[1:]) if self._any else []
             self._arrange()
+            if self._coming:
+                self._reveal.start()
         for name, plot in self.plots.items():
             if plot.isVisible():
                 plot.set_axis(*lines.AXES[axis])
