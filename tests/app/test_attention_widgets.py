@@ -400,3 +400,34 @@ def test_no_more_lines_than_can_be_seen_and_the_caption_says_so(arcs):
     assert len(arcs.lines()) == MOST and "weaker ones left out" in arcs.caption()
     arcs.set_part(Part(np.full((30, 30), 0.5), (0, 60), (0, 60), (2, 2)), "blocks")
     assert arcs.lines() == [] and "on their way" in arcs.caption()
+
+
+def test_words_kept_as_a_picture_are_never_old(chips, qtbot) -> None:
+    chips.grab()
+    texts = [*chips._texts, " fences", " and", " walls"]
+    theme.apply("dark")
+    chips.set_tokens(texts)
+    chips.resize(220, 80)
+    fresh = TokenChips()
+    qtbot.addWidget(fresh)
+    fresh.resize(220, 80)
+    fresh.show()
+    fresh.set_tokens(texts)
+    for made in (chips, fresh):
+        made.set_shades(np.linspace(0, 1, len(texts)))
+        made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        made.clearFocus()
+    same = chips.grab().toImage() == fresh.grab().toImage()
+    kept = chips._words
+    chips.set_shades(np.linspace(1, 0, len(texts)))
+    chips.grab()
+    theme.apply("light")
+    assert same and chips._words is None and kept is not None
+
+
+def test_words_are_not_painted_again_for_other_shades(chips) -> None:
+    chips.grab()
+    kept = chips._words
+    chips.set_shades(np.linspace(1, 0, 9))
+    chips.grab()
+    assert chips._words is kept is not None
