@@ -47,7 +47,10 @@ class Window(pg.LinearRegionItem):
 
 
 class Axis(pg.AxisItem):
-    """Where it is logarithmic, only 1, 2 and 5 times a power of ten are named, so that names stay apart."""
+    """A true minus; where it is logarithmic, only 1, 2 and 5 times a power of ten are named, so that names stay apart."""
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        return [text.replace("-", "−") for text in super().tickStrings(values, scale, spacing)]
 
     def logTickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         return [_decimal(10**value) if round(10 ** (value % 1), 2) in (1, 2, 5, 10) else "" for value in values]
