@@ -28,7 +28,9 @@ LATER = 2.0
 """Times the aim: visibly right."""
 
 
-def looks(row: Method, data: str, seed: int, marks: tuple[float, ...], clock: Callable[[], float]) -> tuple[list[tuple[float, float]], float]:
+def looks(
+    row: Method, data: str, seed: int, marks: tuple[float, ...], clock: Callable[[], float]
+) -> tuple[list[tuple[float, float]], float]:
     """(seconds of training, distance) at each mark that the training reaches and at its end or the last mark, and the aim."""
     points, net, (label, knobs) = cloud(data), row.build(seed), setting(row)
     held_out = points.held_out(POINTS, label=label)

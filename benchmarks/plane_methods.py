@@ -67,7 +67,8 @@ def measure(name: str, data: str, seed: int) -> str:
         nll = "" if row.log_density is None else f"{-float(row.log_density(net, held_out[:SCORED], knobs).mean()):.3f}"
     told = "reached" if distance <= aim else "SHORT"
     return (
-        f"{name:<16}{row.solvers[0]:<16}{end.evaluations:>6}{distance:>9.4f}{aim:>9.4f} {told:<8}{nll:>8}{trained - begin:>9.1f}{seconds:>8.2f}"
+        f"{name:<16}{row.solvers[0]:<16}{end.evaluations:>6}{distance:>9.4f}{aim:>9.4f} {told:<8}{nll:>8}"
+        f"{trained - begin:>9.1f}{seconds:>8.2f}"
     )
 
 

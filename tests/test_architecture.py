@@ -322,7 +322,7 @@ def plane_samples() -> list[object]:
     loss = plane.PlaneLoss(step=1, total=2, loss=0.5, seconds=0.1, metrics=(("round", 1.0),))
     points, arrows = plane.CloudPoints(xy, "Moons", (0.0, 0.0), 1.0), plane.Arrows(xy, xy, "velocity", 0, 0.5)
     return [plane_fakes.CHURN, plane_fakes.REPAIR, cards[0], plane_fakes.CLOUDS[0], plane_fakes.particles(1), points, loss, arrows, row,
-            plane.DensityMap(np.eye(2), 3.0, "exact"), plane_fakes.PLOT]  # fmt: skip
+            plane.DensityMap(np.eye(2), 3.0, "exact"), plane_fakes.PLOT, plane_fakes.SCHEDULES[0]]  # fmt: skip
 
 
 def derivative_samples() -> list[object]:

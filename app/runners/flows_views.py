@@ -47,7 +47,8 @@ def opened(job: FlowJob, ctx: Ctx) -> Iterator[TileFlow]:
     else:
         if job.kind not in OWN:
             if (kept := flows_kept.model(job.kind)) is None:
-                raise UserError(f"No {flows_kept.NAMES[job.kind]} has been trained here yet.", hint="Press Train, or take the built-in weights.")
+                name = flows_kept.NAMES[job.kind]
+                raise UserError(f"No {name} has been trained here yet.", hint="Press Train, or take the built-in weights.")
             OWN[job.kind] = kept
         yield OWN[job.kind]
 
@@ -216,6 +217,6 @@ def looked_at(model: TileFlow, v: Tensor) -> Iterator[LayerLook]:
         span = max(float(state.abs().flatten().quantile(SPAN)), 1e-6)
         so_far += float(step.bits)
         yield LayerLook(
-            index=step.i, total=step.n, title=step.title, level=step.level + 1, picture=tile(0.5 + state / (2 * span), step.title),
+            index=step.i, total=step.n, title=step.title, level=step.level + 1, picture=tile(0.5 + state / (2 * span)),
             span=span, bits=float(step.bits), so_far=so_far,
         )  # fmt: skip

@@ -123,9 +123,9 @@ def plane(job: Plane, ctx: Ctx) -> Run:
 
 
 def label_of(knobs: dict[str, float]) -> int | None:
-    """The label that a guided walk heads for, if it does: samples are then measured against points of that label."""
+    """The label that a guided walk heads for, if it does (at w = 0 it does not): samples are then measured against points of that label."""
     label = int(knobs.get("label", -1))
-    return label if label >= 0 else None
+    return label if label >= 0 and knobs["guidance"] > 0 else None
 
 
 def follow(walk: Walk, start: Tensor, way: str, job: Plane, ctx: Ctx) -> Generator[Event, None, None]:

@@ -29,7 +29,8 @@ class HidingView(ImageView):
         self._stroke: bool | None = None
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self.setCursor(Qt.CursorShape.CrossCursor)
-        self.set_note("paint to hide, right button shows")
+        self.set_note("paint here")
+        self.setToolTip("Paint to hide pixels; the right button shows them again")
 
     def set_picture(self, picture: Image) -> None:
         """Another picture; what is hidden stays hidden while the size stays the same."""

@@ -221,8 +221,8 @@ def plots(chain: NoiseSchedule) -> tuple[Plot, ...]:
     shares = {name: one.alphas_cumprod[::10] for name, one in ({"this chain": chain} | others).items()}
     ratios = {name: share / (1 - share) for name, share in shares.items()}
     return (
-        Plot(title="Share of the signal", x="t / T", y="ᾱ", clock="time", curves=_over_links(shares)),
-        Plot(title="Signal over noise", x="t / T", y="ᾱ / (1 − ᾱ)", clock="time", log_y=True, curves=_over_links(ratios)),
+        Plot(title="Share of the signal", x="t / T", y="share", clock="time", curves=_over_links(shares)),
+        Plot(title="Signal over noise", x="t / T", y="signal / noise", clock="time", log_y=True, curves=_over_links(ratios)),
     )
 
 

@@ -182,7 +182,7 @@ def _moments(before: OdeStep, step: OdeStep, times: list[float]) -> Iterator[Pla
 def _moment(step: OdeStep, state: Tensor, time: float) -> PlaneStep:
     gathered = state[:, -1]
     error = f", error {step.error:.2f} of tolerance, {step.rejected} rejected" if step.error is not None else ""
-    says = f"t {time:.3f}: step {abs(step.h):.3f}{error}, mean ∫ tr ∂f/∂z dt {gathered.mean():+.2f}" if step.evaluations else ""
+    says = f"t {time:.3f}: step {abs(step.h):.3f}{error}, ∫ tr ∂f/∂z dt {gathered.mean():+.2f}" if step.evaluations else ""
     return PlaneStep(x=state[:, :-1], time=time, evaluations=step.evaluations, last=step.last, says=says)
 
 
@@ -262,8 +262,8 @@ REALNVP = Method(
     watch_for="Every coupling moves only one coordinate, by an amount that the other decides, and the next one takes turns. "
     "Between the moons a thin thread stays: one connected sheet of noise can be stretched, but never torn.",
     build=partial(seeded, build=realnvp), train=train, walk=walk_layers, forward=forward_layers, layers=layers,
-    log_density=log_density, density_says="exact", density_at=density_at_layer, report=report, plots=plots, solvers=(LAYERS,), evaluations=1,
-    knobs=(TEMPERATURE,), presets=(COOL,), lr=2e-3, batch_size=512, train_steps=1500,
+    log_density=log_density, density_says="exact", density_at=density_at_layer, report=report, plots=plots, solvers=(LAYERS,),
+    evaluations=1, knobs=(TEMPERATURE,), presets=(COOL,), lr=2e-3, batch_size=512, train_steps=1500,
 )  # fmt: skip
 
 GLOW = replace(

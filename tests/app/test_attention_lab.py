@@ -200,7 +200,7 @@ def tiled(panel):
 def test_tiles_are_stepped_by_the_transport(tiled):
     page = tiled.tiles
     assert tiled.transport.text() == "tile 1 of 6   queries 0–3, keys 0–3"
-    assert [bar.text for bar in page.view.bytes.bars()] == ["100 B", "2 kB"]
+    assert [bar.text for bar in page.view.bytes.bars()] == ["100 B", "2.0 KiB"]
     for _ in range(2):
         press(tiled, "next")
     assert page.view.stage.now is page.tiles[2] and page.view.rows._tile is page.tiles[2] and page.view.bytes.bars()[0].text == "300 B"

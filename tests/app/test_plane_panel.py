@@ -20,6 +20,7 @@ from app.panels.plane.latents import ENDS
 from app.panels.plane.panel import PlanePanel
 from app.panels.plane.schedule_editor import falling
 from app.panels.plane.stages import EPSILON, lattice_lines
+from app.panels.plane.words import names_of, schedule_of
 from app.protocol.payloads import Image, Result
 from app.protocol.plane import PlaneRow
 from app.widgets.knob_sliders import KnobSliders, Setting
@@ -507,7 +508,17 @@ def test_stages_side_by_side_say_what_tells_them_apart(panel):
         panel.engine.tell(handle)
     panel.redraw()
     titles = [stage._title.split(" · ")[0] for stage in panel.stages.stages]
-    assert titles == ["Edm, euler, 12 ev., churn 30", "Ddpm, linear, exact"]
+    assert titles == ["Edm", "Ddpm"]
+    panel.lanes.all[1].choice = Choice(method="edm", evaluations=40)
+    panel.train()
+    for handle in panel.engine.runs()[2:]:
+        panel.engine.tell(handle)
+    panel.redraw()
+    titles = [stage._title.split(" · ")[0] for stage in panel.stages.stages]
+    assert titles == ["euler, 12 evaluations, churn 30", "heun, 40 evaluations, churn 0"]
+    words = [schedule_of(panel.side.method.cards()["ddpm"], one) for one in ("", "hand", "linear 0.0001 0.1")]
+    assert words == ["linear", "by hand", "linear, from 0.0001"] and schedule_of(panel.side.method.cards()["edm"], "") == ""
+    assert names_of([panel.lanes.all[0].told]) == ["Edm"] and names_of([Told(), Told()]) == ["", ""]
 
 
 def test_lanes_without_levels_stand_equally_far_on():

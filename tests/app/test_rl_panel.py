@@ -95,6 +95,7 @@ def test_a_pair_that_does_not_go_together_says_so_and_cannot_be_trained(panel):
     panel.setups.ask()
     newest(panel, RlSetup).fail("DDPG cannot handle the numbered actions of CartPole-v1.", "Choose PPO.")
     assert panel.side_form.check.text() == "DDPG cannot handle the numbered actions of CartPole-v1. Choose PPO."
+    assert not panel.side_form.note.text(), "what is published is about another pair"
     assert not panel.side_form.train.isEnabled()
     panel.side_form.set_pair("ddpg", "Pendulum-v1")
     panel.setups.ask()

@@ -184,7 +184,8 @@ def test_a_training_that_was_stopped_is_offered_after_the_start_and_goes_on(pane
     assert not panel.kept.button.isVisible(), "of Glow nothing is kept"
     panel.banner._action.click()
     job = panel.engine.last(LearnFlow).job
-    assert job == LearnFlow(kind="nice", steps=400, couplings=3, width=32, resume=True) and panel.flow() == {"kind": "nice", "weights": "own"}
+    assert job == LearnFlow(kind="nice", steps=400, couplings=3, width=32, resume=True)
+    assert panel.flow() == {"kind": "nice", "weights": "own"}
     assert not panel.banner.isVisible() and panel.learn.knobs.job().couplings == 3 and not panel.learn.knobs.job().resume
     handle = panel.engine.last(LearnFlow)
     handle.begin()
@@ -197,7 +198,8 @@ def test_a_training_that_was_stopped_is_offered_after_the_start_and_goes_on(pane
 
 
 def test_a_kept_training_shows_its_losses_and_a_finished_one_is_not_offered(panel):
-    tell_kept(panel, kept(LearnFlow(kind="glow", steps=90), 90), kept(LearnFlow(kind="nice", steps=90), 30, notice="It diverged.", can_go_on=False))
+    diverged = kept(LearnFlow(kind="nice", steps=90), 30, notice="It diverged.", can_go_on=False)
+    tell_kept(panel, kept(LearnFlow(kind="glow", steps=90), 90), diverged)
     assert not panel.banner.isVisible() and not panel.kept.button.isVisible()
     panel.side.weights.setCurrentIndex(1)
     panel.side.flow_changed.emit()

@@ -195,7 +195,8 @@ def test_a_schedule_is_learned_and_walked(drive) -> None:
     assert np.allclose(shown[0].y, row.levels()[1][:-1] ** 2) and records(events, "particles")[0].signal < 0.01
     assert not records(drive(small(method="ddpm", schedule="linear 0.001 0.1", evaluations=4)), "train")
     words = ("ddpm:ddim,schedule=cosine 0.008,eta=0", "ddpm")
-    rows = records(drive(ComparePlane(methods=words, budgets=(4,), **{k: SMALL[k] for k in ("train_steps", "batch_size", "device")})), "row")
+    shared = {name: SMALL[name] for name in ("train_steps", "batch_size", "device")}
+    rows = records(drive(ComparePlane(methods=words, budgets=(4,), **shared)), "row")
     assert [one.method for one in rows] == list(words) and rows[0].distance != rows[1].distance
 
 
@@ -289,6 +290,14 @@ def test_the_exact_law_judges_the_learned_field_and_draws_the_marginals(drive) -
     moment = records(exact, "particles")[-1]
     middle = torch.tensor([[-last.reach * 7 / 8, -last.reach * 7 / 8]])
     assert last.values[0, 0] == pytest.approx(float(law.log_density(middle, moment.signal, moment.noise)), rel=1e-4)
+
+
+def test_a_walk_that_ignores_its_label_is_held_against_all_data(drive) -> None:
+    for w, part in ((0.0, False), (1.0, True)):
+        options = {"data": "eight-gaussians", "exact": True, "method": "classifier-free", "knobs": ("label=2", f"guidance={w}")}
+        done = result(drive(small(**options, samples=300, evaluations=60, map_side=0)))
+        spread = done.files["held_out.npy"].std(0).max()
+        assert (spread < 0.3) == part and done.facts["sliced_wasserstein"] < 0.25, (w, spread)
 
 
 def test_an_exact_net_in_the_place_of_a_learned_one_has_no_error() -> None:

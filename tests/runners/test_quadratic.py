@@ -84,7 +84,9 @@ def test_as_many_steps_as_eigenvalues_and_the_hardest_start(drive) -> None:
 def test_with_more_variables_the_start_is_drawn_and_takes_part_in_all_eigenvalues(drive) -> None:
     """From the hardest start, which knows two eigenvalues, conjugate gradients would be done in two steps whatever the spectrum."""
     (log,) = records(drive(Quadratic(spectrum="log", variables=12, condition=50, methods=("conjugate",), repair=True)), "path")
-    assert len(log.points) == 13
+    drawn = torch.randn(12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    problem = maths.Quadratic.with_spectrum(torch.logspace(0, math.log10(50), 12, dtype=torch.float64), seed=0)
+    assert len(log.points) == 13 and log.excess[0] == pytest.approx(problem.excess(drawn))
     (two,) = records(drive(Quadratic(spectrum="two", variables=12, condition=50, methods=("conjugate",))), "path")
     assert len(two.points) == 3
     (other,) = records(drive(Quadratic(spectrum="two", variables=12, condition=50, methods=("conjugate",), seed=3)), "path")

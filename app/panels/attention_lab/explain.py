@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.panels.attention_lab.page import Told
 from app.protocol.attention_lab import LabHead, MechanismKind, MechanismView, Value
+from app.protocol.sizes import size_words
 from app.widgets.fact_rows import Row
 from app.widgets.map_cards import Card
 
@@ -81,9 +82,9 @@ def view_rows(view: MechanismView, kind: MechanismKind) -> list[Row]:
         ("Relative L2", error_words(view.relative_l2), "|out − softmax| / |softmax| over all numbers"),
         ("Best factor", angle_words(view.best_relative_l2), "the same after multiplying with the best common factor"),
         ("FLOPs", f"{amount(view.flops)}, by formula", f"{view.flops_formula}   with {symbols}"),
-        ("Written", f"{amount(view.held_bytes)}B, by formula", f"numbers between q, k, v and the output: {view.held_formula}"),
-        ("Moved", f"{amount(view.moved_bytes)}B, by formula", "q, k, v and output once, what is written twice"),
-        ("Peak memory", f"{amount(view.peak_bytes)}B, measured", "most held at once besides q, k, v"),
+        ("Written", f"{size_words(view.held_bytes)}, by formula", f"numbers between q, k, v and the output: {view.held_formula}"),
+        ("Moved", f"{size_words(view.moved_bytes)}, by formula", "q, k, v and output once, what is written twice"),
+        ("Peak memory", f"{size_words(view.peak_bytes)}, measured", "most held at once besides q, k, v"),
         ("Time", f"{milliseconds(view.seconds)}, measured", "shortest of a few calls, without the map, on this machine"),
     ]
 
@@ -102,7 +103,7 @@ def card_lines(view: MechanismView) -> tuple[tuple[str, str], ...]:
         ("cosine, rel. L2", f"{view.cosine:.3f}, {error_words(view.relative_l2)}"),
         ("L2, best factor", angle_words(view.best_relative_l2)),
         ("FLOPs, by formula", amount(view.flops)),
-        ("peak, measured", f"{amount(view.peak_bytes)}B"),
+        ("peak, measured", size_words(view.peak_bytes)),
         ("time, measured", milliseconds(view.seconds)),
     )
 

@@ -31,11 +31,12 @@ class LengthsView(QWidget):
         self.times = CurveView(x_label="tokens", y_label="time of a call, measured", y_unit="ms")
         self.costs = CurveView(x_label="tokens", y_label=COSTS["FLOPs"][0])
         self.key = ColourKey()
-        self._cost, self._words = QComboBox(accessibleName="Cost", toolTip="What the curves count: time, operations, bytes or memory"), QLabel(wordWrap=True)
+        self._cost, self._words = QComboBox(accessibleName="Cost"), QLabel(wordWrap=True)
         self._button = QPushButton("Measure again", toolTip="Time every ticked mechanism once more")
         self._rows: list[LengthRow] = []
         self._colours: dict[str, int] = {}
         self._cost.addItems(list(COSTS))
+        self._cost.setToolTip("What the second plot counts: operations, bytes moved or written, or the error")
         self._cost.currentTextChanged.connect(self._redraw)
         self._button.clicked.connect(self.measure)
         self._words.setProperty("role", "small")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from app.panels.attention_lab.explain import amount
 from app.panels.attention_lab.page import Told
 from app.protocol.attention_lab import TilePlan, TileView
+from app.protocol.sizes import size_words
 from app.widgets.fact_rows import Row
 
 FORWARD = (
@@ -31,8 +31,8 @@ def told_of_tile(plan: TilePlan | None, tile: TileView | None, facts: dict[str, 
     rows: list[Row] = [
         ("Tile", f"{tile.index + 1} of {plan.tiles}"), ("Queries", f"{tile.rows[0]} to {tile.rows[1] - 1}"),
         ("Keys", f"{tile.columns[0]} to {tile.columns[1] - 1}"),
-        ("Moved", f"{amount(tile.moved_bytes)}B of {amount(plan.tiled_bytes)}B", "to and from slow memory so far, counted"),
-        ("Naive way", f"{amount(plan.naive_bytes)}B", "with the matrices S and P in slow memory"),
+        ("Moved", f"{size_words(tile.moved_bytes)} of {size_words(plan.tiled_bytes)}", "to and from slow memory so far, counted"),
+        ("Naive way", size_words(plan.naive_bytes), "with the matrices S and P in slow memory"),
         ("Difference", difference_words(tile.difference, forward), "largest difference of any number from the naive way's result"),
     ]  # fmt: skip
     if plan.tiled_bytes >= plan.naive_bytes:

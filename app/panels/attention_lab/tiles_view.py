@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
-from app.panels.attention_lab.explain import amount
 from app.panels.attention_lab.tile_words import result_words
 from app.protocol.attention_lab import TilePlan, TileView
+from app.protocol.sizes import size_words
 from app.widgets.probability_bars import Bar, ProbabilityBars
 from app.widgets.steady_label import SteadyLabel
 from app.widgets.tile_rows import TileRows
@@ -54,8 +54,8 @@ class TilesView(QSplitter):
         self.result.setText(result_words(plan, now))
         top = max(plan.naive_bytes, plan.tiled_bytes)
         self.bytes.set_bars([
-            Bar("tiles so far", now.moved_bytes / top, f"{amount(now.moved_bytes)}B", 0, mark=plan.tiled_bytes / top,
-                tip=f"all tiles of this pass move {amount(plan.tiled_bytes)}B"),
-            Bar("the naive way", plan.naive_bytes / top, f"{amount(plan.naive_bytes)}B", 1,
+            Bar("tiles so far", now.moved_bytes / top, size_words(now.moved_bytes), 0, mark=plan.tiled_bytes / top,
+                tip=f"all tiles of this pass move {size_words(plan.tiled_bytes)}"),
+            Bar("the naive way", plan.naive_bytes / top, size_words(plan.naive_bytes), 1,
                 tip="S and P are written to slow memory and read again"),
         ])  # fmt: skip

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QStackedWidget, QVBoxLayou
 
 from app.panels.base import INSPECTOR_WIDTH
 from app.panels.plane.lane import Lane
-from app.panels.plane.words import name_of
+from app.panels.plane.words import names_of
 from app.protocol.payloads import Curve
 from app.protocol.plane import Particles, PlanePlot
 from app.widgets.colour_key import ColourKey, Entry
@@ -120,7 +120,8 @@ class Beside(QWidget):
             entries = [Entry(curve.label, number) for number, curve in enumerate(plot.curves)]
         else:
             several = learned if len(self._lanes) > 1 else []
-            entries = [Entry(name_of(lane.told), lane.number) for lane in several]
+            names = names_of([lane.told for lane in several])
+            entries = [Entry(name, lane.number) for lane, name in zip(several, names)]
         self.key.set_entries(entries)
         self.key.setVisible(bool(entries))
         self.choice.setVisible(bool(self._plots))

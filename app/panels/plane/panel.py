@@ -10,7 +10,7 @@ from PySide6.QtCore import QMimeData, Qt, QTimer, Slot
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QStackedWidget, QTabBar
 
-from app.jobs.plane import PlaneMethods, PlaneSchedule
+from app.jobs.plane import PlaneMethods
 from app.panels.base import Panel, Scene
 from app.panels.errands import Errands
 from app.panels.plane import memory, scenes
@@ -26,7 +26,7 @@ from app.panels.plane.player import Player
 from app.panels.plane.sharing import Sharing
 from app.panels.plane.side import Side
 from app.panels.plane.stages import Stages
-from app.panels.plane.words import SOURCES, rows_of, short_place_of
+from app.panels.plane.words import SOURCES, names_of, rows_of, short_place_of
 from app.protocol.errors import UserError
 from app.protocol.payloads import Result
 from app.protocol.plane import PlanePreset
@@ -73,13 +73,14 @@ class PlanePanel(Panel):
             (self.player.moved, self.redraw), (self.lanes.learned, self._on_learned), (self.lanes.moved, self._on_moved),
             (self.lanes.ended, self._on_ended), (self.errands.failed, self.show_error), (self.intake.picture, data.set_picture),
             (self._redraw.timeout, self.redraw), (self._tune.timeout, self._on_tune), (self._losses.timeout, self.show_losses),
-            (self.tabs.currentChanged, self.show_page), (method.schedule.wanted, self._on_schedule_wanted),
+            (self.tabs.currentChanged, self.show_page),
             (self.stages.end_moved, self.latents.move_end), (self.stages.sketch.toggled, self.latents.set_sketching),
         ):  # fmt: skip
             signal.connect(slot)
         for name in ("first", "previous", "play", "pause", "next", "last", "stop"):
             getattr(bar, name).connect(partial(self._on_key, name))
         bar.install_keys(self)
+        method.schedule.use(self.errands)
         self.beside.save_requested.connect(self.save_plot)
         self.side.arrangement_chosen.connect(self.arrange_lanes)
         for keys, slot in (("Ctrl+Return", self.train), ("F10", partial(self.lanes.step, self.train))):
@@ -146,12 +147,6 @@ class PlanePanel(Panel):
             return
         self.banner.hide()
         self.player.begin()
-
-    @Slot(str, str)
-    def _on_schedule_wanted(self, method: str, words: str) -> None:
-        editor = self.side.method.schedule
-        job = PlaneSchedule(method=method, schedule=words)
-        self.errands.run(job, editor.take, key="schedule", failed=lambda report: editor.tell(f"{report.title} {report.hint}"))
 
     def _allow_sources(self) -> None:
         cards = self.side.method.cards()
@@ -239,9 +234,9 @@ class PlanePanel(Panel):
     def redraw(self) -> None:
         """Everything that depends on the moment and on what the lanes have told."""
         index, lead = self.player.index, self.lanes.lead.told
-        for lane in self.lanes.all:
+        for lane, name in zip(self.lanes.all, names_of([lane.told for lane in self.lanes.all])):
             at = self.moment_of(lane)
-            self.stages.show_lane(lane.number, lane.told, at)
+            self.stages.show_lane(lane.number, lane.told, at, name)
             if lane is self.lanes.lane:
                 self._tell(lane, at)
         if self.drawing:

@@ -2,162 +2,30 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal, Slot
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
-from app import theme
-from app.protocol.payloads import Curve, Result
+from app.jobs.plane import PlaneSchedule
+from app.panels.errands import Errands
+from app.panels.plane.schedule_curve import ScheduleCurve
+from app.protocol.payloads import Result
 from app.protocol.plane import MethodCard, ScheduleCard
 from app.widgets.knob_sliders import KnobSliders, Setting
 
 HAND = "hand"
 """The kind whose numbers are heights of the curve."""
-HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 156, 26, 36, 18, 18
-DOT, NEAR = 4.5, 12
-NUDGE = 0.01
-"""How far a key moves a dot."""
-SHARE, RATIO = 0, 1
-"""Data colours of the two curves."""
 TRAINED = "Another schedule is another training: press Train."
-TIP = "ᾱ: share of the variance that is signal. SNR: signal over noise, logarithmic. Both over the method's clock, from data to noise"
-DRAG = "Drag the dots; Left and Right choose one, Up and Down move it"
-
-
-class ScheduleCurve(QWidget):
-    """Share of the signal and signal over noise over the clock; dots that only ever fall from left to right."""
-
-    dragged = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._curves: tuple[Curve, Curve] | None = None
-        self.dots: list[float] = []
-        """Shares at even times; empty where the curve cannot be held."""
-        self.range = (0.0, 1.0)
-        self._held, self._chosen = -1, 0
-        self.setMinimumHeight(HEIGHT)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Noise schedule")
-        theme.notifier().changed.connect(self.update)
-
-    def show_curves(self, share: Curve, ratio: Curve) -> None:
-        """Other curves."""
-        self._curves = (share, ratio)
-        self.update()
-
-    def show_dots(self, dots: list[float]) -> None:
-        """Where the curve can be held; a dot that is being dragged stays under the pointer."""
-        if self._held < 0:
-            self.dots = dots
-            self.setToolTip(f"{TIP}. {DRAG}" if dots else TIP)
-            self.setFocusPolicy(Qt.FocusPolicy.StrongFocus if dots else Qt.FocusPolicy.NoFocus)
-            self.update()
-
-    def move_dot(self, number: int, share: float) -> None:
-        """Set a dot as near to a share as its neighbours allow."""
-        above = self.dots[number - 1] * 0.999 if number else self.range[1]
-        below = self.dots[number + 1] * 1.001 if number + 1 < len(self.dots) else self.range[0]
-        self.dots[number] = float(f"{min(max(share, below), above):.5g}")
-        self._chosen = number
-        self.update()
-        self.dragged.emit()
-
-    # where ---------------------------------------------------------------------------------------------------------
-
-    def place(self) -> QRectF:
-        """The plot inside its margins."""
-        return QRectF(LEFT, TOP, self.width() - LEFT - RIGHT, self.height() - TOP - BOTTOM)
-
-    def dot_at(self, number: int) -> QPointF:
-        """Pixels of a dot."""
-        place = self.place()
-        return QPointF(place.left() + number / (len(self.dots) - 1) * place.width(), place.bottom() - self.dots[number] * place.height())
-
-    # painting ------------------------------------------------------------------------------------------------------
-
-    def paintEvent(self, _event: QPaintEvent) -> None:
-        painter, place = QPainter(self), self.place()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(theme.font(theme.LEAST))
-        painter.fillRect(place, theme.colour("surface"))
-        painter.setPen(theme.colour("border"))
-        painter.drawRect(place)
-        if self._curves is not None:
-            share, ratio = self._curves
-            decades = np.log10(ratio.y)
-            low = float(np.floor(decades.min()))
-            high = max(low + 1, float(np.ceil(decades.max())))
-            self._paint_curve(painter, share.x, share.y, SHARE)
-            self._paint_curve(painter, ratio.x, (decades - low) / (high - low), RATIO)
-            self._paint_words(painter, ("0", "1"), ("10" + _raised(low), "10" + _raised(high)))
-        for number in range(len(self.dots)):
-            chosen = number == self._chosen and self.hasFocus()
-            painter.setPen(QPen(theme.colour("focus") if chosen else theme.data_colour(SHARE), 2))
-            painter.setBrush(theme.colour("surface"))
-            painter.drawEllipse(self.dot_at(number), DOT + chosen, DOT + chosen)
-
-    def _paint_curve(self, painter: QPainter, x: np.ndarray, y: np.ndarray, ink: int) -> None:
-        place = self.place()
-        across, up = place.left() + x * place.width(), place.bottom() - y * place.height()
-        painter.setPen(QPen(theme.data_colour(ink), 2))
-        painter.drawPolyline(QPolygonF([QPointF(a, b) for a, b in zip(across.tolist(), up.tolist())]))
-
-    def _paint_words(self, painter: QPainter, left: tuple[str, str], right: tuple[str, str]) -> None:
-        place = self.place()
-        at_right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        painter.setPen(theme.colour("muted"))
-        for words, y in zip(left, (place.bottom() - 8, place.top())):
-            painter.drawText(QRectF(0, y - 4, LEFT - 6, 16), at_right, words)
-        for words, y in zip(right, (place.bottom() - 8, place.top())):
-            painter.drawText(QRectF(place.right() + 8, y - 4, RIGHT - 8, 16), Qt.AlignmentFlag.AlignVCenter, words)
-        painter.drawText(QRectF(place.left(), place.bottom() + 2, place.width(), 16), Qt.AlignmentFlag.AlignLeft, "data")
-        painter.drawText(QRectF(place.left(), place.bottom() + 2, place.width(), 16), Qt.AlignmentFlag.AlignHCenter, "t")
-        painter.drawText(QRectF(place.left(), place.bottom() + 2, place.width(), 16), Qt.AlignmentFlag.AlignRight, "noise")
-        painter.setPen(theme.colour("text"))
-        for words, x, ink in (("ᾱ", place.left(), SHARE), ("SNR", place.right() - 42, RATIO)):
-            painter.fillRect(QRectF(x, 7, 12, 3), theme.data_colour(ink))
-            painter.drawText(QRectF(x + 16, 0, 60, TOP - 2), Qt.AlignmentFlag.AlignVCenter, words)
-
-    # pointer and keys ----------------------------------------------------------------------------------------------
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        away = [(self.dot_at(number) - event.position()).manhattanLength() for number in range(len(self.dots))]
-        if away and min(away) <= NEAR:
-            self._held = self._chosen = away.index(min(away))
-            self.update()
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if self._held >= 0:
-            place = self.place()
-            self.move_dot(self._held, (place.bottom() - event.position().y()) / place.height())
-
-    def mouseReleaseEvent(self, _event: QMouseEvent) -> None:
-        self._held = -1
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        turn = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(event.key())
-        lift = {Qt.Key.Key_Up: NUDGE, Qt.Key.Key_Down: -NUDGE}.get(event.key())
-        if turn and self.dots:
-            self._chosen = min(max(self._chosen + turn, 0), len(self.dots) - 1)
-            self.update()
-        elif lift and self.dots:
-            self.move_dot(self._chosen, self.dots[self._chosen] + lift)
-        else:
-            super().keyPressEvent(event)
 
 
 class ScheduleEditor(QWidget):
     """Edits the words of a schedule, such as "linear 0.0001 0.02"; hidden for a method without one."""
 
     changed = Signal(str)
-    wanted = Signal(str, str)
-    """The curve of a method's schedule: its name, and words."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._card: MethodCard | None = None
+        self._errands: Errands | None = None
         self._words = ""
         self.kinds = QComboBox(toolTip="How the noise grows along the way; another schedule is another training")
         self.kinds.setAccessibleName("Schedule")
@@ -177,6 +45,10 @@ class ScheduleEditor(QWidget):
         self.curve.dragged.connect(self._on_dragged)
         self.hide()
 
+    def use(self, errands: Errands) -> None:
+        """Who asks the worker for curves."""
+        self._errands = errands
+
     def show_schedule(self, card: MethodCard, words: str) -> None:
         """Show a method's schedule; tells nobody but asks for its curve."""
         other = self._card is None or card.name != self._card.name
@@ -193,10 +65,9 @@ class ScheduleEditor(QWidget):
         name, *numbers = words.split() or [card.schedules[0].name]
         self.kinds.setCurrentIndex(max(self.kinds.findData(name), 0))
         self._show_numbers([float(word) for word in numbers])
-        self.wanted.emit(card.name, words)
+        self._ask()
 
-    def take(self, result: Result) -> None:
-        """The curve that was asked for."""
+    def _on_curve(self, result: Result) -> None:
         if not result.files:
             return
         self.curve.show_curves(result.files["share"], result.files["ratio"])
@@ -209,10 +80,6 @@ class ScheduleEditor(QWidget):
         else:
             self.curve.show_dots([])
         self.words.setText(" ".join(filter(None, (result.facts["notice"], TRAINED))))
-
-    def tell(self, sentence: str) -> None:
-        """What is wrong with the schedule."""
-        self.words.setText(sentence)
 
     def _kind(self) -> ScheduleCard:
         return self._card.schedules[self.kinds.currentIndex()]
@@ -235,8 +102,13 @@ class ScheduleEditor(QWidget):
 
     def _set(self, words: str) -> None:
         self._words = words
-        self.wanted.emit(self._card.name, words)
+        self._ask()
         self.changed.emit(words)
+
+    def _ask(self) -> None:
+        """Have the curve worked out."""
+        job = PlaneSchedule(method=self._card.name, schedule=self._words)
+        self._errands.run(job, self._on_curve, key="schedule", failed=lambda report: self.words.setText(f"{report.title} {report.hint}"))
 
     @Slot(int)
     def _on_kind(self, number: int) -> None:
@@ -267,7 +139,3 @@ def falling(shares: list[float], low: float, high: float) -> list[float]:
         below = found[-1] * 0.999 if found else top
         found.append(float(f"{max(min(share, top, below), floor):.5g}"))
     return found
-
-
-def _raised(power: float) -> str:
-    return str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QFileDialog, QToolButton
 
 from app.jobs.plane import ExportPlane
-from app.panels.plane.words import name_of
+from app.panels.plane.words import names_of
 from app.protocol.payloads import Result
 from app.widgets.icons import icon
 
@@ -46,9 +46,10 @@ class Sharing(QObject):
         at = max(panel.moment_of(panel.lanes.lane), 0)
         others = panel.lanes.others() if path.lower().endswith((".gif", ".png")) else []
         beside = tuple(other.told.moments[other.told.beside(told, k)] for other in others for k in range(len(told.moments)))
+        names = names_of([told, *(other.told for other in others)])
         job = ExportPlane(
-            path=path, moments=tuple(told.moments), at=at, data=told.cloud, method=name_of(told), others=beside,
-            titles=tuple(name_of(other.told) for other in others),
+            path=path, moments=tuple(told.moments), at=at, data=told.cloud, method=names[0], others=beside,
+            titles=tuple(names[1:]),
         )  # fmt: skip
         panel.errands.run(job, self._on_saved, progress=panel.foot.tell_progress)
 

@@ -114,12 +114,12 @@ class Stages(QWidget):
 
     # a lane on its stage -------------------------------------------------------------------------------------------
 
-    def show_lane(self, number: int, told: Told, index: int) -> None:
-        """A run at one of its moments; -1: as it learns."""
+    def show_lane(self, number: int, told: Told, index: int, name: str) -> None:
+        """A run at one of its moments (-1: as it learns), and what to call it."""
         stage = self.stages[number]
         moment = told.moments[index] if 0 <= index < len(told.moments) else told.learning
         shown = MOST_SHOWN // len(self.stages)
-        stage.set_title(title_of(told, moment, shown, brief=len(self.stages) > 1))
+        stage.set_title(title_of(name, moment, shown, brief=len(self.stages) > 1))
         self._show_behind(number, told, moment)
         self._offer(number, told)
         held_out = told.cloud.xy[: shown // 4] if self.on("data") and told.cloud is not None else np.zeros((0, 2))

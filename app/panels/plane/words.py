@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from app.panels.plane.lane import Lane, Told
-from app.protocol.plane import Particles
+from app.protocol.plane import MethodCard, Particles
 from app.widgets.fact_rows import Row
 
 REPORTED = (
@@ -39,14 +40,19 @@ def place_of(moment: Particles) -> str:
     words = [f"t {figure(moment.time)}"]
     if not math.isnan(moment.level):
         words.append(f"noise/signal {figure(moment.level)}")
-    words.append(f"{moment.evaluations} evaluations")
+    words.append(counted(moment))
     return " · ".join(words)
 
 
 def short_place_of(moment: Particles) -> str:
     """Where a moment stands, for the timeline: its level if it has one, else its clock."""
     where = f"t {figure(moment.time)}" if math.isnan(moment.level) else f"noise/signal {figure(moment.level)}"
-    return f"{where} · {moment.evaluations} evaluations"
+    return f"{where} · {counted(moment)}"
+
+
+def counted(moment: Particles) -> str:
+    """Evaluations so far."""
+    return f"{moment.evaluations} evaluation{'' if moment.evaluations == 1 else 's'}"
 
 
 def way_of(told: Told, moment: Particles) -> str:
@@ -62,24 +68,41 @@ def scale_of(moment: Particles) -> float:
     return max(1.0, moment.spread)
 
 
-def name_of(told: Told) -> str:
-    """The method, and what of its walk was set: a solver, evaluations, a schedule, knobs, the exact answer."""
+def names_of(runs: Sequence[Told]) -> list[str]:
+    """What tells runs apart that stand side by side: methods by their titles, runs of one method by the settings in which they differ."""
+    settings = [settings_of(told) for told in runs]
+    names = []
+    for mine in settings:
+        like = [other for other in settings if other.get("title") == mine.get("title")]
+        words = [word for key, word in mine.items() if word and any(other[key] != word for other in like)]
+        titled = len(like) < len(settings) or not words
+        names.append(", ".join([*([mine["title"]] if titled and mine else []), *words]))
+    return names
+
+
+def settings_of(told: Told) -> dict[str, str]:
+    """Title and settings of a run in words; nothing before it has begun."""
     card, job = told.card, told.job
     if card is None or job is None:
-        return card.title if card else ""
-    words = [job.solver] if job.solver not in ("", card.solvers[0]) else []
-    words += [f"{job.evaluations} ev."] if job.evaluations not in (0, card.evaluations) else []
-    words += [job.schedule.split()[0]] if job.schedule else []
-    usual = {knob.name: knob for knob in card.knobs}
-    for name, value in (word.split("=") for word in job.knobs):
-        if name in usual and float(value) != usual[name].default:
-            words.append(f"{usual[name].title.lower()} {figure(float(value))}")
-    return ", ".join([card.title, *words, *(["exact"] if job.exact else [])])
+        return {}
+    set_now = dict(word.split("=") for word in job.knobs)
+    knobs = {one.name: f"{one.title.lower()} {figure(float(set_now.get(one.name, one.default)))}" for one in card.knobs}
+    return {
+        "title": card.title, "solver": job.solver or card.solvers[0], "evaluations": f"{job.evaluations or card.evaluations} evaluations",
+        "schedule": schedule_of(card, job.schedule),
+        "exact": "exact" if job.exact else "learned", **knobs,
+    }  # fmt: skip
 
 
-def title_of(told: Told, moment: Particles | None, shown: int, *, brief: bool) -> str:
+def schedule_of(card: MethodCard, words: str) -> str:
+    """A schedule by its kind and first number; nothing for a method that has none."""
+    name, *numbers = words.split() or [card.schedules[0].name if card.schedules else ""]
+    title = next((one.title.lower() for one in card.schedules if one.name == name), "")
+    return f"{title}, from {figure(float(numbers[0]))}" if numbers else title
+
+
+def title_of(name: str, moment: Particles | None, shown: int, *, brief: bool) -> str:
     """The line above a stage; `brief` where several stand side by side."""
-    name = name_of(told) if brief else told.card.title if told.card else ""
     if moment is None:
         return name
     scale, count = scale_of(moment), len(moment.xy)

@@ -57,8 +57,10 @@ class Setups(QObject):
 
     def _refuse(self, report: Any) -> None:
         """The pair does not go together, or is not there: say it under the fields."""
-        self._panel.side_form.set_check(sentence(report))
-        self._panel.side_form.train.setEnabled(False)
+        form = self._panel.side_form
+        form.set_check(sentence(report))
+        form.note.setText("")  # what is published is about another pair
+        form.train.setEnabled(False)
         env = self._panel.side_form.pair[1]
         self._panel.errands.run(RlSetup(env=env), self._take_choices, key="choices", failed=self._no_choices)
 

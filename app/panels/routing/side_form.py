@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QAbstractSpinBox, QComboBox, QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.jobs.routing import BUILT_IN, Routing
 from app.panels.routing.gates_form import GatesForm
@@ -44,7 +55,8 @@ class SideForm(QScrollArea):
         self.set_choices([])
 
     def _build(self) -> None:
-        inside, row, buttons = QWidget(), QHBoxLayout(), QHBoxLayout()
+        inside, row, buttons = QWidget(), QHBoxLayout(), QVBoxLayout()
+        buttons.setSpacing(6)
         column = QVBoxLayout(inside)
         column.setContentsMargins(12, 12, 12, 12)
         column.setSpacing(8)
@@ -59,7 +71,7 @@ class SideForm(QScrollArea):
         self.read.setToolTip("Show which experts each token visits, first in the text, then in what the model writes (Ctrl+Enter)")
         self.read.clicked.connect(self.read_wanted)
         self.step.clicked.connect(self.step_wanted)
-        buttons.addWidget(self.read, 1)
+        buttons.addWidget(self.read)
         buttons.addWidget(self.step)
         self.form.editor("text").setFixedHeight(132)
         for box in self.form.findChildren(QAbstractSpinBox):
@@ -70,7 +82,7 @@ class SideForm(QScrollArea):
         heading = QLabel("Change the gates")
         heading.setProperty("role", "heading")
         for part in (row, self.form, buttons, _line(), heading, self.gates):
-            column.addLayout(part) if isinstance(part, QHBoxLayout) else column.addWidget(part)
+            column.addLayout(part) if isinstance(part, QLayout) else column.addWidget(part)
         column.addStretch(1)
         self.setWidget(inside)
 

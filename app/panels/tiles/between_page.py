@@ -12,6 +12,7 @@ from app.jobs.flows import SIZE, FlowBetween
 from app.panels.tiles.page import Place, TilesPage, Told, cut, under
 from app.panels.tiles.words import BETWEEN, NAMES, PAPERS, figure, small
 from app.protocol.payloads import Curve, Result
+from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.curve_view import CurveView
 from app.widgets.image_view import ImageView
 
@@ -38,6 +39,9 @@ class BetweenPage(TilesPage):
         self.through, self.faded = ImageView(title="Through the noise"), ImageView(title="Faded over")
         self.strip = ImageView(title="Both ways")
         self.bits = CurveView(x_label="share of the way from A to B", y_label="bits per dimension")
+        self.bits.set_legend_shown(False)
+        self.colours = ColourKey()
+        self.colours.set_entries([Entry("through the noise", 0), Entry("faded over", 1, dashed=True)])
         self.slider = QSlider(Qt.Orientation.Horizontal, minimum=1, maximum=COLUMNS, toolTip=WAY, accessibleName=WAY)
         self.path, self.facts = None, {}
         self._build()
@@ -57,7 +61,7 @@ class BetweenPage(TilesPage):
         box.setContentsMargins(12, 6, 12, 2)
         box.addWidget(self.slider)
         box.addWidget(self.strip, 1)
-        for widget in (pair, way, self.bits):
+        for widget in (pair, way, under(self.colours, self.bits, spacing=0)):
             lower.addWidget(widget)
         lower.setSizes([330, 130, 180])
         self.through.link(self.faded)

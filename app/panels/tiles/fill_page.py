@@ -16,6 +16,7 @@ from app.protocol.errors import UserError
 from app.protocol.job import job_from_dict, job_to_dict
 from app.protocol.payloads import Curve, Result
 from app.protocol.tiles import FillStep
+from app.widgets.colour_key import ColourKey, Entry
 from app.widgets.curve_view import CurveView
 from app.widgets.fact_rows import Row
 from app.widgets.hiding_view import HidingView
@@ -56,7 +57,9 @@ class FillPage(TilesPage):
         self.form = under(self.parts, self.knobs, self.button)
         self.given, self.now, self.truth = HidingView(title="Given"), ImageView(title="Filled in"), ImageView(title="Truth")
         self.now.set_placeholder("Press Fill in.", "Fill in")
-        self.bits = CurveView(x_label="step", y_label="bits per dimension")
+        self.bits, self.colours = CurveView(x_label="step", y_label="bits per dimension"), ColourKey()
+        self.bits.set_legend_shown(False)
+        self.colours.set_entries([Entry("with what is filled in", 0), Entry("the truth", 1, dashed=True)])
         self.steps: list[FillStep] = []
         self.facts: dict[str, Any] = {}
         self.handle, self._state, self._following = None, "idle", False
@@ -68,7 +71,7 @@ class FillPage(TilesPage):
         for view in (self.given, self.now, self.truth):
             upper.addWidget(view)
             view.save_requested.connect(self.panel.save_picture)
-        for widget in (upper, self.bits):
+        for widget in (upper, under(self.colours, self.bits, spacing=0)):
             self.view.addWidget(widget)
         self.view.setSizes([430, 200])
         self.bits.save_requested.connect(self.panel.save_plot)

@@ -244,11 +244,11 @@ def test_a_network_learns_and_walks_at_the_levels_of_its_schedule(words):
 
     class Spy(NoiseModel):
         def forward(self, x, m, s, label=None):
-            told.append(torch.as_tensor(m).square().max().item())
+            told.append(torch.as_tensor(m).square().mean().item())
             return super().forward(x, m, s, label)
 
     next(row.train(Spy(0), cloud("moons"), FitConfig(steps=1, lr=1e-3, bf16=False), 4000))
-    assert told[0] == pytest.approx(float(m[0]) ** 2, rel=2e-3)
+    assert told[0] == pytest.approx(float(m.square().mean()), rel=0.06)
     steps = list(row.walk(row.exact(TWO), normal(3000, 1), solver="ddim", evaluations=120, generator=seeded(), knobs=row.settings({})))
     assert steps[60].signal == pytest.approx(float(torch.from_numpy(np.interp([steps[60].time], t, m))), rel=0.03)
     assert_same_law(steps[-1].x, TWO.sample(3000, seeded(3))[0])

@@ -127,7 +127,7 @@ def test_what_is_smooth_is_not_called_a_kink(text, point, gradient):
     ("text", "point"),
     [
         ("abs(x)", (0, 0)), ("abs(x - 1/3)", ("1/3", 5)), ("sqrt(x^2 + y^2)", (0, 0)), ("abs(x^2 - y)", (2, 4)), ("asin(x)", (1, 0)),
-        ("x^(2/3)", (0, 0)), ("abs(x - 1000000)", (1000000, 0)),
+        ("x^(2/3)", (0, 0)), ("abs(x - 1000000)", (1000000, 0)), ("atan(1/x)", (0, 0)),
     ],
 )  # fmt: skip
 def test_a_kink_is_found_by_the_form_and_then_by_numbers(text, point):
