@@ -196,7 +196,8 @@ def _remove(words: list[str], run: Run) -> int:
     row = rows.get(name)
     if row is None:
         raise UserError(f"There is no model named {name[:80]!r}.", hint="`python main.py models` lists them.")
-    what = f"Delete {row.title} ({size_words(row.bytes)})?" if row.removal == "delete" else f"Take {row.title} out of the list? Its file stays."
+    delete, take_out = f"Delete {row.title} ({size_words(row.bytes)})?", f"Take {row.title} out of the list? Its file stays."
+    what = delete if row.removal == "delete" else take_out
     if row.removal and not _sure(what, options):
         print("Nothing was removed.")
         return 0

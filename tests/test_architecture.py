@@ -328,9 +328,8 @@ def plane_samples() -> list[object]:
 def derivative_samples() -> list[object]:
     """One value of each dataclass of `app/protocol/derivatives.py`."""
     line = np.linspace(0, 1, 3)
-    rise = derivatives.Rise(
-        (1.0, 2.0), 5.0, (0.6, 0.8), 4.4, (2.0, 4.0), 4.47, 0.18, "22/5", line, line, line, line, line, line, line, np.zeros((2, 2)), ("f = 5",)
-    )
+    lines, height = (line,) * 7, np.zeros((2, 2))
+    rise = derivatives.Rise((1.0, 2.0), 5.0, (0.6, 0.8), 4.4, (2.0, 4.0), 4.47, 0.18, "22/5", *lines, height, ("f = 5",))
     return [rise, derivatives.Surface(np.eye(3), (1.0, 2.0), 2.5, "x^2 + y^2")]
 
 

@@ -130,7 +130,7 @@ class CurveView(QWidget):
             self._items[key] = item = self._plot.plot([], [], name=curve.label or key)
             item.curve.setCacheMode(_CACHED)
             item.scatter.setCacheMode(_CACHED)
-        self._items[key].setData(*drawable(curve, self._log))
+        self._items[key].setData(*drawable(curve, self._log), connect="finite")
         self._style_curve(key)
         self._legend.setVisible(self._legend_wanted and len(self._items) > 1)
 
@@ -222,7 +222,7 @@ class CurveView(QWidget):
 
     def _redraw(self, log: tuple[bool, bool]) -> None:
         for key, item in self._items.items():
-            item.setData(*drawable(self._curves[key], log))
+            item.setData(*drawable(self._curves[key], log), connect="finite")
 
     @Slot()
     def reset_view(self) -> None:
@@ -384,9 +384,9 @@ def _with_unit(label: str, unit: str) -> str:
 
 
 def drawable(curve: Curve, log: tuple[bool, bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out points that cannot be drawn: no numbers, and on a logarithmic axis what is not above 0."""
-    good = np.isfinite(curve.x) & np.isfinite(curve.y)
-    for values, logarithmic in zip((curve.x, curve.y), log, strict=True):
-        if logarithmic:
-            good &= values > 0
-    return curve.x[good], curve.y[good]
+    """The points that have a place (a number, above 0 on a logarithmic axis); between them nan where there is none: the line breaks."""
+    x, y = np.asarray(curve.x, float), np.asarray(curve.y, float)
+    there, good = (np.isfinite(values) & ((values > 0) | (not logarithmic)) for values, logarithmic in zip((x, y), log, strict=True))
+    x, y = x[there], np.where(good, y, np.nan)[there]
+    known = np.flatnonzero(np.isfinite(y))
+    return (x[known[0] : known[-1] + 1], y[known[0] : known[-1] + 1]) if len(known) else (x[:0], y[:0])

@@ -47,7 +47,7 @@ class GrowingCurves(CurveView):
 
     def _settle(self) -> None:
         """Move the axes on if a curve has left them."""
-        known = [drawable(curve, self._log) for curve in self._curves.values()]
+        known = [(x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in (drawable(curve, self._log) for curve in self._curves.values())]
         known = [xy for xy in known if len(xy[0])]
         if self._ends is None or not known:
             return

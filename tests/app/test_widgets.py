@@ -630,6 +630,16 @@ def test_a_growing_curve_is_bounded_and_keeps_its_ends(shown):
     assert curve.x[0] == 0 and curve.x[-1] == 499 and (np.diff(curve.x) > 0).all()
 
 
+def test_a_curve_breaks_where_it_has_no_value(shown):
+    view = shown(CurveView(), 400, 200)
+    x = np.linspace(-1, 1, 101)
+    view.set_curve("pole", Curve(x, np.where(np.abs(x) < 0.3, np.nan, np.sign(x))))
+    pixels = _pixels(view)
+    middle = view._plot.getPlotItem().vb.sceneBoundingRect().center().toPoint()
+    column = pixels[middle.y() - 40 : middle.y() + 40, 3 * middle.x() : 3 * middle.x() + 3]
+    assert len(view._items["pole"].getData()[0]) == 101 and np.abs(column - column[0]).max() < 30, "no line from -1 to 1 across the pole"
+
+
 def test_points_that_cannot_be_drawn_do_no_harm(shown):
     view = shown(CurveView(), 400, 200)
     view.set_curve("a", Curve(np.array([0.0, 1, 2]), np.array([1.0, math.nan, math.inf])))

@@ -49,7 +49,8 @@ class SpecialistPage(Page):
         row = QHBoxLayout()
         self._buttons = {}
         for kind, words, tip in (
-            ("domain", "By domain", "Which experts the tokens of each domain visit"), ("token", "By token", "Which experts each kind of token visits"),
+            ("domain", "By domain", "Which experts the tokens of each domain visit"),
+            ("token", "By token", "Which experts each kind of token visits"),
         ):  # fmt: skip
             button = QToolButton(text=words, toolTip=tip, checkable=True, checked=kind == self._kind, autoExclusive=True, enabled=False)
             button.setProperty("kind", kind)
