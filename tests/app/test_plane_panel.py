@@ -539,6 +539,13 @@ def test_a_click_on_a_stage_chooses_its_method(panel, qtbot):
     assert panel.lanes.chosen == 1 and panel.side.method.methods.currentData() == "edm" and "stage 2" in panel.side.lane.text()
 
 
+def test_a_chosen_method_is_explained_before_it_has_run(panel, qtbot):
+    panel.redraw()
+    for number in (1, 0):
+        panel.side.method.methods.setCurrentIndex(number)
+        qtbot.waitUntil(lambda: panel.beside.inspector.text().startswith(panel.side.method.card().title))
+
+
 def test_an_arrangement_puts_up_lanes_data_and_switches_and_runs_them(panel, monkeypatch):
     lanes = (Choice(method="edm", knobs=(("churn", 9.0),)), Choice(method="vp", exact=True))
     made = Arrangement(sentence="Look.", lanes=lanes, shared={"data": "rings"}, switches=("paths",))

@@ -157,6 +157,7 @@ class PlanePanel(Panel):
         self.lanes.lane.choice = choice
         self._allow_sources()
         self.touch()
+        self.redraw_soon()
         if not other_network and self.lanes.lane.told.job is not None:
             self._tune.start()
 
