@@ -95,6 +95,7 @@ def plane(job: Plane, ctx: Ctx) -> Run:
     yield Record(channel="cloud", payload=shown)
     held_out = points.held_out(HELD_OUT, label=label_of(knobs))
     trained = yield from prepared(job, ctx, job.method, row, points, key, job.exact)
+    row = row.by(solver)
     referee = Referee.of(row, points, held_out, label_of(knobs), job.exact)
     walk = Walk(row, trained.net, solver, job.evaluations or row.evaluations, knobs, referee=referee, from_noise=points.source is None)
     noise = points.start(job.samples, torch.Generator().manual_seed(job.seed))

@@ -52,7 +52,7 @@ class Entrant:
         row = method(name.strip()).with_schedule(schedule)
         solver = row.check_solver(", ".join(part for part in parts if "=" not in part and part != EXACT))
         knobs = row.settings(read_knobs(tuple(part for part in parts if "=" in part and not part.startswith(SCHEDULE))))
-        return cls(words, name.strip(), row, solver, knobs, EXACT in parts)
+        return cls(words, name.strip(), row.by(solver), solver, knobs, EXACT in parts)
 
     def end(self, net, noise: Tensor, solver: str, evaluations: int, seed: int):
         """The last step of a walk."""

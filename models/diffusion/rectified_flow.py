@@ -256,7 +256,6 @@ def walk_reflow(net: Reflow, noise: Tensor, *, solver: str, evaluations: int, ge
 
 def forward_reflow(net: Reflow, x: Tensor, *, solver: str, evaluations: int, generator, knobs: Knobs) -> Iterator[PlaneStep]:
     """Data to noise along the round that the knob names."""
-    solver = "heun" if solver == ONE_STEP else solver
     return forward(net.at(knobs), x, solver=solver, evaluations=evaluations, generator=generator, knobs=knobs)
 
 
@@ -316,7 +315,7 @@ REFLOW = replace(
     clean=lambda net, x, time, knobs: clean(net.at(knobs), x, time, knobs),
     log_density=lambda net, x, knobs: log_density(net.at(knobs), x, knobs), exact=None, report=report_reflow,
     plots=plots_reflow, chords=chords_reflow,
-    solvers=(*SOLVERS, ONE_STEP), train_steps=3000,
+    solvers=(*SOLVERS, ONE_STEP), leaps=(ONE_STEP,), train_steps=3000,
     knobs=(TOLERANCE, PlaneKnob(name="round", title="Round", default=ROUNDS, lo=1, hi=ROUNDS, whole=True,
                      help="1: rectified flow; 2 and 3: trained on the couplings of the round before."),),
     presets=(

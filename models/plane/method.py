@@ -205,6 +205,8 @@ class Method:
     chords: Callable[..., tuple[Tensor, Tensor]] | None = None
     levels: Callable[[], tuple[Tensor, Tensor, Tensor]] | None = None
     noisy: Callable[[str, Knobs], bool] | None = None
+    leaps: tuple[str, ...] = ()
+    """Solvers under which another network takes one step: there is no field, guess, likelihood or way back of such a walk."""
     schedules: tuple[Schedule, ...] = ()
     """Kinds of noise schedules it can be trained with; the first is the default."""
     schedule: str = ""
@@ -245,6 +247,12 @@ class Method:
         if kind is self.schedules[0] and values == kind.read(()):
             return self
         return replace(kind.row(*values), schedule=" ".join([name, *(f"{value:g}" for value in values)]))
+
+    def by(self, solver: str) -> Method:
+        """The method as that solver walks it: after a leap nothing is told that belongs to the network it does without."""
+        if solver not in self.leaps:
+            return self
+        return replace(self, field=None, clean=None, forward=None, log_density=None, density_at=None, parts=None, chords=None, ode=False)
 
     def walks_alone(self, solver: str, knobs: Knobs) -> bool:
         """Whether every point walks by itself, without noise of the walk: points beside the particles then change nothing, and a way

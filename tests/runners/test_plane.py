@@ -231,6 +231,20 @@ def test_the_exact_answer_needs_no_training(drive) -> None:
     assert done.facts["nll_nats"] == pytest.approx(-float(cloud("eight-gaussians").mixture.log_density(held_out).mean()), abs=0.02)
 
 
+def test_of_a_leap_nothing_is_told_that_belongs_to_the_flow_it_does_without(drive) -> None:
+    told = {}
+    for solver in ("heun", "one-step"):
+        events = drive(small(method="reflow", solver=solver, back=True, lattice=3, sketch=((0.0, 1.0),)))
+        channels = {event.channel for event in events if isinstance(event, Record)}
+        told[solver] = channels & {"field", "clean", "chords", "grid", "sketch", "density"}, result(events).facts
+        ways = {moment.way for moment in records(events, "particles")}
+        assert ways == ({"walk"} if solver == "one-step" else {"walk", "back"})
+    assert not told["one-step"][0] and "nll_nats" not in told["one-step"][1] and told["one-step"][1]["evaluations"] == 1
+    assert {"field", "clean", "chords", "grid", "density"} <= told["heun"][0] and "nll_nats" in told["heun"][1]
+    entrant = plane_compare.Entrant.read("reflow:one-step")
+    assert entrant.row.log_density is None and not entrant.row.ode
+
+
 def test_knobs_reach_the_walk(drive) -> None:
     ends = [result(drive(small(method="reflow", knobs=(f"round={k}",)))) for k in (1, 3)]
     assert not np.array_equal(ends[0].files["samples.npy"], ends[1].files["samples.npy"]) and len(plane_training.BOOK) == 1
