@@ -534,7 +534,7 @@ def test_what_would_fill_the_disk_is_refused(run, monkeypatch):
 
     monkeypatch.setattr(attention, "MOST_FILE_BYTES", 20_000)
     monkeypatch.setattr(attention_across, "MOST_ROLLOUT_BYTES", 20_000)
-    assert "GB" in refused(run(Attention(**TEXT_JOB))) and "GB" in refused(run(AttentionRollout(**TEXT_JOB)))
+    assert "KiB" in refused(run(Attention(**TEXT_JOB))) and "KiB" in refused(run(AttentionRollout(**TEXT_JOB)))
     monkeypatch.setattr(attention, "MOST_CSV_VALUES", 1000)
     assert "more than 1,000" in refused(run(AttentionExport(**TEXT_JOB)))
 

@@ -52,7 +52,7 @@ def test_a_setup_says_what_a_run_is_made_of(drive) -> None:
     assert setup.setting("normalize_advantage").kind == "switch" and all(item.help for item in setup.settings)
     assert (setup.total, setup.n_envs, setup.hidden) == (100_000, 8, (64, 64))
     assert setup.reference.mean == 500 and "zoo" in setup.reference.source and "ppo.yml" in setup.note
-    assert setup.memory == "A rollout of 8 x 32 steps takes about 24 KiB." and setup.action_names == ("left", "right")
+    assert setup.memory == "A rollout of 8 x 32 steps takes about 24.0 KiB." and setup.action_names == ("left", "right")
     assert rl.parse_setup(setup.text).settings.startswith("gamma=0.98 lr=0.002")
     suits = {row["name"]: row["suits"] for row in found.facts["algorithms"]}
     assert suits == {"qac": True, "a2c": True, "off-policy-ac": True, "deterministic-ac": False, "ddpg": False, "trpo": True, "ppo": True}

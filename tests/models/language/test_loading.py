@@ -184,7 +184,7 @@ def test_memory_is_checked_before_anything_is_read(gguf_path, monkeypatch):
 def test_a_config_that_promises_terabytes_is_told_before_loading(tmp_path):
     write_folder(tmp_path)
     edit(tmp_path / "config.json", hidden_size=2**20, intermediate_size=2**22)
-    with pytest.raises(CheckpointError, match="GB of memory"):
+    with pytest.raises(CheckpointError, match="GiB of memory"):
         load_language_model(tmp_path)
 
 
